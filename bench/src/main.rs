@@ -1,0 +1,3 @@
+//! The benchmarks and the report they make.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The depx command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The reference coordinator: dispatch, consensus, results to clients.

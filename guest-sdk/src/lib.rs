@@ -1,0 +1,1 @@
+//! What a task developer links to write a DePX task.

@@ -1,0 +1,1 @@
+//! The agent on an operator's machine.

@@ -1,0 +1,114 @@
+//! What an executor signs.
+
+use crate::assignment::{LeaseId, Settlement};
+use crate::cbor::Canonical;
+use crate::hash::{Hash, Tag};
+use crate::identity::{Address, IdentityError, SecretKey, Signature};
+use crate::merkle::{self, Proof};
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+/// One executor's statement: "for this lease I got this result".
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ReceiptBody {
+    /// [`crate::VERSION`].
+    #[n(0)]
+    pub version: u16,
+    /// [`crate::ResultCore::hash`].
+    #[n(1)]
+    pub result: Hash,
+    /// The job's identity.
+    #[n(2)]
+    pub job: Hash,
+    /// The lease under which it was executed.
+    #[n(3)]
+    pub lease: LeaseId,
+    /// The assignment's.
+    #[n(4)]
+    pub attempt: u32,
+    /// Who executed, and signs.
+    #[n(5)]
+    pub executor: Address,
+    /// SHA-256 of the TLS certificate that the executor was connected with; zero for a local run.
+    #[n(6)]
+    pub session_key: Hash,
+    /// The commitment that was published before.
+    #[n(7)]
+    pub commit: Hash,
+    /// Position in the executor's chain of receipts, from 0.
+    #[n(8)]
+    pub sequence: u64,
+    /// [`ReceiptBody::hash`] of the receipt before; zero for the first.
+    #[n(9)]
+    pub previous: Hash,
+    /// Claimed start of execution, Unix milliseconds.
+    #[n(10)]
+    pub started_ms: u64,
+    /// Claimed end of execution, Unix milliseconds.
+    #[n(11)]
+    pub finished_ms: u64,
+    /// Attestation quotes and proofs; none are defined yet.
+    #[n(12)]
+    pub evidence: Vec<ByteVec>,
+}
+
+impl Canonical for ReceiptBody {}
+
+impl ReceiptBody {
+    /// What the next receipt of the chain names as its previous.
+    pub fn hash(&self) -> Hash {
+        Tag::Receipt.hash(&[&self.to_bytes()])
+    }
+}
+
+/// Publishing this binds an executor to a result without showing it, so that nobody can copy it.
+pub fn commitment(job: &Hash, lease: &LeaseId, executor: &Address, result: &Hash, salt: &[u8; 32]) -> Hash {
+    Tag::Commit.hash(&[&job.0, &lease.0, &executor.0, &result.0, salt])
+}
+
+/// A receipt, its place in a batch of receipts, and the signature of the batch.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct SignedReceipt {
+    /// The statement.
+    #[n(0)]
+    pub body: ReceiptBody,
+    /// That the statement stands in the signed batch.
+    #[n(1)]
+    pub proof: Proof,
+    /// Over the batch's root.
+    #[n(2)]
+    pub signature: Signature,
+}
+
+impl Canonical for SignedReceipt {}
+
+/// Signs any number of receipts at once: one signature, and a proof each.
+///
+/// # Panics
+///
+/// If `key` is not the executor's of every receipt.
+pub fn sign_batch(bodies: Vec<ReceiptBody>, settlement: &Settlement, key: &SecretKey) -> Vec<SignedReceipt> {
+    assert!(bodies.iter().all(|body| body.executor == key.address()), "a receipt is signed by its executor");
+    let leaves: Vec<_> = bodies.iter().map(Canonical::to_bytes).collect();
+    let signature = key.sign(&batch_digest(&merkle::root(&leaves), settlement));
+    let signed = |(body, proof)| SignedReceipt { body, proof, signature };
+    bodies.into_iter().zip(merkle::proofs(&leaves)).map(signed).collect()
+}
+
+impl SignedReceipt {
+    /// Checks that the executor whom the receipt names signed it, for this settlement.
+    pub fn verify(&self, settlement: &Settlement) -> Result<(), IdentityError> {
+        let root = self.proof.root(&self.body.to_bytes()).ok_or(IdentityError::Signature)?;
+        let signer = self.signature.recover(&batch_digest(&root, settlement))?;
+        if signer == self.body.executor { Ok(()) } else { Err(IdentityError::Signature) }
+    }
+}
+
+/// `SHA-256(SHA-256(tag) ‖ chain id, 32 bytes ‖ contract, left-padded to 32 bytes ‖ root)`: words as a contract has them.
+fn batch_digest(root: &Hash, settlement: &Settlement) -> Hash {
+    let mut chain = [0; 32];
+    chain[24..].copy_from_slice(&settlement.chain_id.to_be_bytes());
+    let mut contract = [0; 32];
+    contract[12..].copy_from_slice(&settlement.contract.0);
+    Tag::ReceiptBatch.hash(&[&chain, &contract, &root.0])
+}

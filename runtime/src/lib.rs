@@ -1,0 +1,1 @@
+//! Executes one job deterministically: validate, prepare, execute, prove.

@@ -1,0 +1,1 @@
+//! QUIC endpoints, framing and identity binding shared by nodes, coordinators and clients.

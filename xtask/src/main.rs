@@ -1,0 +1,3 @@
+//! The project's own chores: check, test, demo, bench, toolchains.
+
+fn main() {}
