@@ -1,1 +1,197 @@
-//! The reference coordinator: dispatch, consensus, results to clients.
+//! The reference coordinator. Nodes and clients dial it; it leases a client's job to as many nodes as the job's consistency needs,
+//! collects commitments before anyone reveals, and gives the client what the majority says, with every receipt.
+//!
+//! [`Coordinator::run`] accepts connections; `node` and `client` are the two kinds of session; `job` is the life of one job and
+//! `lease` its conversation with one node.
+
+mod client;
+mod job;
+mod lease;
+mod node;
+mod nodes;
+
+use depx_protocol::wire::{ALPN_CLIENT, ALPN_NODE};
+use depx_protocol::{Address, Hash, SecretKey, Settlement};
+use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, greet, server_endpoint};
+use nodes::Nodes;
+use quinn::{Endpoint, Incoming, VarInt};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What an operator decides.
+#[derive(Clone, Debug)]
+pub struct CoordinatorConfig {
+    /// Where blobs are kept.
+    pub data: PathBuf,
+    /// Where to listen, UDP. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// How often nodes should send a heartbeat.
+    pub heartbeat: Duration,
+    /// Where receipts are settled.
+    pub settlement: Settlement,
+}
+
+impl CoordinatorConfig {
+    /// The heartbeat interval unless told otherwise.
+    pub const HEARTBEAT: Duration = Duration::from_secs(30);
+}
+
+/// Connections at most: a bound on memory, far above what one coordinator serves.
+const MAX_CONNECTIONS: usize = 10_000;
+/// A job spec is accepted so long before or after its client made it.
+const REPLAY_WINDOW_MS: u64 = 5 * 60 * 1000;
+
+/// What a coordinator tells its operator while it runs.
+#[derive(Clone, Debug)]
+pub enum CoordinatorEvent {
+    /// A node has proven its identity.
+    NodeJoined {
+        /// Which.
+        node: Address,
+    },
+    /// A node's connection is gone.
+    NodeLeft {
+        /// Which.
+        node: Address,
+        /// Why.
+        reason: String,
+    },
+    /// A peer got no further than the greeting.
+    Stranger {
+        /// Where it is.
+        remote: SocketAddr,
+        /// What it did.
+        reason: String,
+    },
+    /// A job has a result.
+    Agreed {
+        /// The job.
+        job: Hash,
+        /// The result's hash.
+        result: Hash,
+        /// Nodes that signed something else.
+        dissenters: Vec<Address>,
+    },
+    /// A job ended without a result.
+    Failed {
+        /// The job.
+        job: Hash,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A coordinator that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    /// Its data directory.
+    #[error("cannot use the coordinator's blob store")]
+    Blobs(#[from] BlobError),
+    /// Its socket.
+    #[error("cannot open a QUIC endpoint")]
+    Endpoint(#[from] EndpointError),
+    /// Its socket's address.
+    #[error("cannot tell the address of the QUIC endpoint")]
+    Address(#[source] std::io::Error),
+}
+
+/// A coordinator, listening.
+pub struct Coordinator {
+    endpoint: Endpoint,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// What all sessions of a coordinator share.
+struct Shared {
+    config: CoordinatorConfig,
+    key: SecretKey,
+    blobs: Arc<BlobStore>,
+    nodes: Nodes,
+    /// Jobs seen within the replay window, with the time their client made them.
+    seen: Mutex<HashMap<Hash, u64>>,
+    events: Box<dyn Fn(CoordinatorEvent) + Send + Sync>,
+}
+
+impl Coordinator {
+    /// Opens the socket and the blob store.
+    pub fn bind(
+        config: CoordinatorConfig,
+        key: SecretKey,
+        events: impl Fn(CoordinatorEvent) + Send + Sync + 'static,
+    ) -> Result<Self, CoordinatorError> {
+        let (endpoint, _) = server_endpoint(config.listen, &[ALPN_NODE, ALPN_CLIENT])?;
+        let address = endpoint.local_addr().map_err(CoordinatorError::Address)?;
+        let blobs = Arc::new(BlobStore::open(config.data.join("blobs"))?);
+        let shared =
+            Shared { config, key, blobs, nodes: Nodes::default(), seen: Mutex::default(), events: Box::new(events) };
+        Ok(Self { endpoint, address, shared: Arc::new(shared) })
+    }
+
+    /// Where it listens.
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves nodes and clients until `shutdown`.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let incoming = tokio::select! {
+                () = &mut shutdown => break,
+                incoming = self.endpoint.accept() => incoming,
+            };
+            let Some(incoming) = incoming else { break };
+            let Ok(place) = room.clone().try_acquire_owned() else {
+                incoming.refuse();
+                continue;
+            };
+            let shared = self.shared.clone();
+            tokio::spawn(async move {
+                let _place = place;
+                serve(shared, incoming).await;
+            });
+        }
+        self.endpoint.close(VarInt::from_u32(0), b"the coordinator stops");
+        self.endpoint.wait_idle().await;
+    }
+}
+
+async fn serve(shared: Arc<Shared>, incoming: Incoming) {
+    let remote = incoming.remote_address();
+    let greeting = async {
+        let connection = incoming.await.map_err(GreetingError::Connect)?;
+        greet(connection, &shared.key, shared.config.heartbeat).await
+    };
+    match greeting.await {
+        Ok(mut guest) => match guest.capabilities.take() {
+            Some(capabilities) => node::serve(&shared, guest, capabilities).await,
+            None => client::serve(&shared, guest).await,
+        },
+        Err(error) => (shared.events)(CoordinatorEvent::Stranger { remote, reason: chain(&error) }),
+    }
+}
+
+impl Shared {
+    /// Notes a job. Returns false if it was noted before.
+    fn note_job(&self, job: Hash, created_ms: u64, now_ms: u64) -> bool {
+        /// Jobs outside the window are refused for that; forgetting them only when there are many keeps this cheap.
+        const FORGET_AT: usize = 1 << 16;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= FORGET_AT {
+            seen.retain(|_, created_ms| now_ms.abs_diff(*created_ms) <= REPLAY_WINDOW_MS);
+        }
+        seen.insert(job, created_ms).is_none()
+    }
+}
+
+/// An error with all its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

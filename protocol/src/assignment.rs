@@ -105,10 +105,13 @@ impl SignedAssignment {
         Self { assignment, signature }
     }
 
-    /// Checks version and signature: that the coordinator which it names did make this lease.
+    /// Checks version, times and signature: that the coordinator which it names did make this lease.
     pub fn verify(&self) -> Result<&Assignment, AssignmentError> {
         if self.assignment.version != VERSION {
             return Err(AssignmentError::Version { version: self.assignment.version });
+        }
+        if self.assignment.issued_ms > self.assignment.expires_ms {
+            return Err(AssignmentError::Times);
         }
         if self.signature.recover(&Self::digest(&self.assignment))? != self.assignment.coordinator {
             return Err(IdentityError::Signature.into());
@@ -155,6 +158,9 @@ pub enum AssignmentError {
         /// What the assignment says.
         version: u16,
     },
+    /// Expired before it was issued.
+    #[error("the assignment expires before it was issued; its coordinator's clock or configuration is wrong")]
+    Times,
     /// Not signed by the coordinator that it names.
     #[error("the assignment is not signed by the coordinator that it names")]
     Signature(#[from] IdentityError),

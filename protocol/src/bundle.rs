@@ -61,6 +61,8 @@ impl ReceiptBundle {
         let body = &self.receipt.body;
         self.receipt.verify(&assignment.settlement).map_err(BundleError::Receipt)?;
         let result = self.result.hash();
+        let refused = self.result.item_count == 0 && self.result.status.is_refusal();
+        let expected_items = if refused { 0 } else { self.job.spec.input.items() };
         let agreements = [
             ("job and assignment", assignment.job == job),
             ("job and result", self.result.job == job),
@@ -70,6 +72,7 @@ impl ReceiptBundle {
             ("assignment and receipt: executor", body.executor == assignment.executor),
             ("assignment and result: profile", self.result.profile == assignment.profile),
             ("job and result: class", self.result.class == self.job.spec.class),
+            ("job and result: number of items", self.result.item_count == expected_items),
             ("version of receipt and result", body.version == crate::VERSION && self.result.version == crate::VERSION),
             ("receipt and result", body.result == result),
             ("claimed times", body.started_ms <= body.finished_ms),

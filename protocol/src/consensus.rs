@@ -75,13 +75,15 @@ impl Tally {
         Self { consistency, pending: Vec::new(), votes: BTreeMap::new() }
     }
 
-    /// Notes that `executor` was asked. Returns false, and changes nothing, if it was asked or has voted before.
+    /// Notes that `executor` was asked. Returns false, and changes nothing, if it is being asked or has voted already, or if
+    /// the committee is full: with more voters than that two results could each have a quorum.
     pub fn dispatched(&mut self, executor: Address) -> bool {
         let new = !self.pending.contains(&executor) && !self.votes.contains_key(&executor);
-        if new {
+        let full = self.pending.len() + self.votes.len() >= self.consistency.committee();
+        if new && !full {
             self.pending.push(executor);
         }
-        new
+        new && !full
     }
 
     /// Counts a vote. Returns false, and counts nothing, unless `executor` was asked and has not yet answered.

@@ -1,6 +1,6 @@
 //! What a client asks for.
 
-use crate::cbor::{Canonical, DecodeError};
+use crate::cbor::{self, Canonical, DecodeError};
 use crate::consensus::Consistency;
 use crate::hash::{Hash, Tag, blob_hash};
 use crate::identity::{Address, IdentityError, SecretKey, Signature};
@@ -27,16 +27,16 @@ pub struct JobSpec {
     #[n(4)]
     pub module: Blob,
     /// Its arguments, without the program's name.
-    #[n(5)]
+    #[cbor(n(5), decode_with = "cbor::list::<_, _, { JobSpec::MAX_ENTRIES }>")]
     pub args: Vec<String>,
     /// Its environment, as (name, value).
-    #[n(6)]
+    #[cbor(n(6), decode_with = "cbor::list::<_, _, { JobSpec::MAX_ENTRIES }>")]
     pub env: Vec<(String, String)>,
     /// Read-only files.
-    #[n(7)]
+    #[cbor(n(7), decode_with = "cbor::list::<_, _, { JobSpec::MAX_ENTRIES }>")]
     pub files: Vec<InputFile>,
     /// Models that it may call.
-    #[n(8)]
+    #[cbor(n(8), decode_with = "cbor::list::<_, _, { JobSpec::MAX_ENTRIES }>")]
     pub models: Vec<ModelRef>,
     /// What it reads from standard input, once or per item.
     #[n(9)]
@@ -130,12 +130,26 @@ impl JobInput {
             Self::Batch { items, .. } => *items,
         }
     }
+
+    /// The items in `content`, which must be the blob that this input names: one for a compute job, else as many as stated.
+    pub fn unpack(&self, content: &[u8]) -> Result<ItemPack, DecodeError> {
+        match self {
+            Self::Compute(_) => Ok(ItemPack::new([content])),
+            Self::Batch { items, .. } => {
+                let pack = ItemPack::from_bytes(content)?;
+                let found = pack.0.len() as u64;
+                if found == *items { Ok(pack) } else { Err(DecodeError::ItemCount { found, stated: *items }) }
+            }
+        }
+    }
 }
 
 /// The items of a batch: a CBOR array of byte strings.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 #[cbor(transparent)]
-pub struct ItemPack(#[n(0)] pub Vec<ByteVec>);
+pub struct ItemPack(
+    #[cbor(n(0), decode_with = "cbor::list::<_, _, { JobSpec::MAX_ITEMS as usize }>")] pub Vec<ByteVec>,
+);
 
 impl Canonical for ItemPack {}
 
@@ -230,6 +244,9 @@ impl JobSpec {
     pub const MAX_TEXT: usize = 64 << 10;
     /// At most this many items in a batch.
     pub const MAX_ITEMS: u64 = 1 << 20;
+    /// The last moment that a spec can be made at, in Unix milliseconds (in the year 2262): in nanoseconds it fits 63 bits,
+    /// so that a guest's clock does not overflow however long the guest runs.
+    pub const MAX_CREATED_MS: u64 = i64::MAX as u64 / 1_000_000;
 
     /// The identity of the job: the tagged hash of its canonical encoding.
     pub fn id(&self) -> Hash {
@@ -249,6 +266,9 @@ impl JobSpec {
         if self.version != VERSION {
             return Err(SpecError::Version { version: self.version });
         }
+        if self.created_ms > Self::MAX_CREATED_MS {
+            return Err(SpecError::Created { created_ms: self.created_ms });
+        }
         let lists = [self.args.len(), self.env.len(), self.files.len(), self.models.len()];
         let text = self.args.iter().map(String::len).sum::<usize>()
             + self.env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
@@ -265,19 +285,19 @@ impl JobSpec {
             return Err(SpecError::Nul);
         }
         if let Some((name, _)) = self.env.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
-            return Err(SpecError::Variable { name: name.clone() });
+            return Err(SpecError::Variable { name: excerpt(name) });
         }
         for (position, file) in self.files.iter().enumerate() {
             let bad = |part: &str| matches!(part, "" | "." | "..") || part.contains('\0');
             if file.path.split('/').any(bad)
                 || self.files[..position].iter().any(|other| clash(&other.path, &file.path))
             {
-                return Err(SpecError::Path { path: file.path.clone() });
+                return Err(SpecError::Path { path: excerpt(&file.path) });
             }
         }
         for (position, model) in self.models.iter().enumerate() {
             if model.name.is_empty() || self.models[..position].iter().any(|other| other.name == model.name) {
-                return Err(SpecError::ModelName { name: model.name.clone() });
+                return Err(SpecError::ModelName { name: excerpt(&model.name) });
             }
         }
         Ok(())
@@ -295,6 +315,11 @@ fn clash(a: &str, b: &str) -> bool {
     long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// The beginning of a text from outside, short enough to be shown and logged.
+fn excerpt(text: &str) -> String {
+    text[..text.floor_char_boundary(100)].to_owned()
+}
+
 /// A spec that no node will take.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
@@ -303,6 +328,12 @@ pub enum SpecError {
     Version {
         /// What the spec says.
         version: u16,
+    },
+    /// Made too far in the future.
+    #[error("the job spec says it was made at {created_ms} ms; it must be Unix time, and before the year 2262")]
+    Created {
+        /// What the spec says.
+        created_ms: u64,
     },
     /// Too many entries or too much text.
     #[error(
@@ -323,7 +354,7 @@ pub enum SpecError {
     /// An impossible variable name.
     #[error("{name:?} cannot be the name of an environment variable")]
     Variable {
-        /// The name.
+        /// The name, or its beginning.
         name: String,
     },
     /// A path that is absolute, leaves its root, or clashes with another.
@@ -331,13 +362,13 @@ pub enum SpecError {
         "{path:?} cannot be an input file: paths are relative, without '.', '..' or empty parts, and all different"
     )]
     Path {
-        /// The path.
+        /// The path, or its beginning.
         path: String,
     },
     /// An empty or repeated model name.
     #[error("{name:?} cannot name a model: names are not empty and all different")]
     ModelName {
-        /// The name.
+        /// The name, or its beginning.
         name: String,
     },
     /// Not signed by the client that it names.
@@ -382,16 +413,5 @@ impl SignedJobSpec {
 
     fn digest(id: &Hash) -> Hash {
         Tag::JobSignature.hash(&[&id.0])
-    }
-}
-
-/// Decodes the items of a job's input blob, one for a compute job.
-impl JobInput {
-    /// The items in `content`, which must be the blob that this input names.
-    pub fn unpack(&self, content: &[u8]) -> Result<ItemPack, DecodeError> {
-        match self {
-            Self::Compute(_) => Ok(ItemPack::new([content])),
-            Self::Batch { .. } => ItemPack::from_bytes(content),
-        }
     }
 }

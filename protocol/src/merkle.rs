@@ -1,6 +1,7 @@
 //! Positional Merkle trees, hashed as in RFC 9162 §2.1 (leaf `0x00`, node `0x01`), with the number of leaves bound
 //! into the root: `root = H(tree tag, count ‖ MTH)`. Unlike sorted-pair trees, a proof says *which* leaf it proves.
 
+use crate::cbor;
 use crate::hash::{Hash, Tag};
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
@@ -58,8 +59,8 @@ pub struct Proof {
     /// The number of leaves.
     #[n(1)]
     pub count: u64,
-    /// Siblings from the leaf up.
-    #[n(2)]
+    /// Siblings from the leaf up; at most one per bit of `count`.
+    #[cbor(n(2), decode_with = "cbor::list::<_, _, 64>")]
     pub path: Vec<Hash>,
 }
 

@@ -1,12 +1,19 @@
 //! What an executor signs.
 
 use crate::assignment::{LeaseId, Settlement};
-use crate::cbor::Canonical;
+use crate::cbor::{self, Canonical};
 use crate::hash::{Hash, Tag};
 use crate::identity::{Address, IdentityError, SecretKey, Signature};
 use crate::merkle::{self, Proof};
 use minicbor::bytes::ByteVec;
+use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
+
+/// At most this many pieces of evidence in a receipt: a quote per processor and device, and a proof or two.
+pub const MAX_EVIDENCE: usize = 8;
+/// At most this many bytes of evidence in a receipt: room for a proof of some hundred kilobytes, and little enough for a
+/// [`crate::ReceiptBundle`] to fit into one frame.
+pub const MAX_EVIDENCE_BYTES: usize = 256 << 10;
 
 /// One executor's statement: "for this lease I got this result".
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -47,8 +54,8 @@ pub struct ReceiptBody {
     /// Claimed end of execution, Unix milliseconds.
     #[n(11)]
     pub finished_ms: u64,
-    /// Attestation quotes and proofs; none are defined yet.
-    #[n(12)]
+    /// Attestation quotes and proofs, at most [`MAX_EVIDENCE`] and [`MAX_EVIDENCE_BYTES`]; none are defined yet.
+    #[cbor(n(12), decode_with = "decode_evidence")]
     pub evidence: Vec<ByteVec>,
 }
 
@@ -59,6 +66,15 @@ impl ReceiptBody {
     pub fn hash(&self) -> Hash {
         Tag::Receipt.hash(&[&self.to_bytes()])
     }
+}
+
+fn decode_evidence<C>(decoder: &mut Decoder<'_>, context: &mut C) -> Result<Vec<ByteVec>, decode::Error> {
+    let position = decoder.position();
+    let pieces: Vec<ByteVec> = cbor::list::<_, _, MAX_EVIDENCE>(decoder, context)?;
+    if pieces.iter().map(|piece| piece.len()).sum::<usize>() > MAX_EVIDENCE_BYTES {
+        return Err(decode::Error::message("the receipt carries too much evidence").at(position));
+    }
+    Ok(pieces)
 }
 
 /// Publishing this binds an executor to a result without showing it, so that nobody can copy it.
@@ -111,4 +127,34 @@ fn batch_digest(root: &Hash, settlement: &Settlement) -> Hash {
     let mut contract = [0; 32];
     contract[12..].copy_from_slice(&settlement.contract.0);
     Tag::ReceiptBatch.hash(&[&chain, &contract, &root.0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_of_an_impossible_shape_leads_to_no_root_at_all() {
+        let key = SecretKey::from_bytes(&[3; 32]).expect("a valid key");
+        let settlement = Settlement::default();
+        let body = ReceiptBody {
+            version: crate::VERSION,
+            result: Hash::ZERO,
+            job: Hash::ZERO,
+            lease: LeaseId([0; 16]),
+            attempt: 0,
+            executor: key.address(),
+            session_key: Hash::ZERO,
+            commit: Hash::ZERO,
+            sequence: 0,
+            previous: Hash::ZERO,
+            started_ms: 0,
+            finished_ms: 0,
+            evidence: Vec::new(),
+        };
+        // Else one signature over "no root" would stand for every receipt.
+        let signature = key.sign(&batch_digest(&Hash::ZERO, &settlement));
+        let receipt = SignedReceipt { body, proof: Proof::default(), signature };
+        assert_eq!(receipt.verify(&settlement), Err(IdentityError::Signature));
+    }
 }

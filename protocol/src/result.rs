@@ -1,8 +1,8 @@
 //! What executing a job gives: the same on every honest node, bit for bit.
 
-use crate::cbor::{Canonical, DecodeError};
-use crate::hash::{Hash, Tag, blob_hash};
-use crate::job::DeterminismClass;
+use crate::cbor::{self, Canonical, DecodeError};
+use crate::hash::{Hash, Tag};
+use crate::job::{DeterminismClass, JobSpec};
 use crate::{VERSION, merkle};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
@@ -35,6 +35,16 @@ pub enum Status {
     /// The input blob is not what the spec says it is.
     #[n(7)]
     InvalidInput,
+}
+
+impl Status {
+    /// Whether the job could not be executed at all, so that there are no items.
+    pub const fn is_refusal(self) -> bool {
+        match self {
+            Self::InvalidModule | Self::InvalidModel | Self::InvalidInput => true,
+            Self::Success | Self::ExitCode | Self::Trap | Self::OutOfFuel | Self::LimitExceeded => false,
+        }
+    }
 }
 
 /// The vote: what all honest executors of one job within one profile agree on. No time, no machine.
@@ -175,12 +185,9 @@ pub struct ItemOutput {
 }
 
 impl ItemOutput {
-    /// Plain SHA-256 of standard output where there are no files; else the root of a tree over standard output, then
-    /// each file's path and content.
+    /// The root of a tree over standard output, then each file's path and content. A tree even where there are no files: a
+    /// plain hash of standard output could be made to equal the root over some files.
     pub fn output_hash(stdout: &[u8], files: &[OutputFile]) -> Hash {
-        if files.is_empty() {
-            return blob_hash(stdout);
-        }
         let mut tree = merkle::TreeBuilder::new();
         tree.push(stdout);
         for file in files {
@@ -200,7 +207,7 @@ impl ItemOutput {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct JobOutput {
     /// In order of index.
-    #[n(0)]
+    #[cbor(n(0), decode_with = "cbor::list::<_, _, { JobSpec::MAX_ITEMS as usize }>")]
     pub items: Vec<ItemOutput>,
     /// In the order in which each item called.
     #[n(1)]
@@ -246,8 +253,7 @@ impl JobOutput {
         }
         let derived = output.result(result.job, result.class, result.profile, result.input_root);
         // A job that could not be executed has no items to derive its status from.
-        let refused = output.items.is_empty()
-            && matches!(result.status, Status::InvalidModule | Status::InvalidModel | Status::InvalidInput);
+        let refused = output.items.is_empty() && result.status.is_refusal();
         let expected =
             if refused { ResultCore { status: result.status, code: result.code, ..derived } } else { derived };
         if expected == *result { Ok(output) } else { Err(OutputError::Mismatch) }

@@ -14,10 +14,11 @@
 
 use crate::assignment::SignedAssignment;
 use crate::bundle::ReceiptBundle;
-use crate::cbor::Canonical;
+use crate::cbor::{self, Canonical};
+use crate::consensus::Consistency;
 use crate::hash::Hash;
 use crate::identity::{Address, ChannelProof};
-use crate::job::{Blob, DeterminismClass, SignedJobSpec};
+use crate::job::{Blob, DeterminismClass, JobSpec, SignedJobSpec};
 use crate::receipt::SignedReceipt;
 use crate::result::ResultCore;
 use minicbor::{Decode, Encode};
@@ -28,10 +29,56 @@ pub const ALPN_NODE: &[u8] = b"depx/1";
 pub const ALPN_CLIENT: &[u8] = b"depx-client/1";
 /// The longest frame in bytes: a job spec with all its lists full, and room to spare.
 pub const MAX_FRAME: usize = 1 << 20;
-/// The longest text that a peer may send for people to read, in bytes.
+/// The longest text that a peer may send for people to read, in bytes: enough for an error and its causes, and no harm to
+/// a log. Longer text is cut when it is encoded and refused when it is decoded.
 pub const MAX_REASON: usize = 1024;
 /// The label under which TLS keying material is exported for a [`ChannelProof`].
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-depx-channel-v1";
+
+/// Length of the prefix that announces a frame, in bytes.
+pub const FRAME_PREFIX: usize = 4;
+
+/// The length in bytes of the frame that `prefix` announces: 1 to [`MAX_FRAME`]. To be checked before anything is
+/// allocated.
+pub fn frame_len(prefix: [u8; FRAME_PREFIX]) -> Result<usize, FrameError> {
+    match u32::from_be_bytes(prefix) as usize {
+        0 => Err(FrameError::Empty),
+        len if len > MAX_FRAME => Err(FrameError::TooLong { len }),
+        len => Ok(len),
+    }
+}
+
+/// `message` as one frame, prefix included.
+pub fn frame<T: Canonical>(message: &T) -> Result<Vec<u8>, FrameError> {
+    let body = message.to_bytes();
+    let prefix = u32::try_from(body.len()).map_err(|_| FrameError::TooLong { len: body.len() })?.to_be_bytes();
+    frame_len(prefix)?;
+    Ok([&prefix[..], &body].concat())
+}
+
+/// A length that no frame has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Every message has at least one byte.
+    #[error("a frame of no bytes is not a message; the peer may speak another protocol")]
+    Empty,
+    /// Over the limit.
+    #[error(
+        "a frame of {len} bytes is over the limit of {MAX_FRAME}; larger data travels as blobs, or the peer speaks \
+         another protocol"
+    )]
+    TooLong {
+        /// Announced, or needed, bytes.
+        len: usize,
+    },
+}
+
+/// The most profiles that a node may offer: a few classes, times a few devices.
+pub const MAX_PROFILES: usize = 64;
+/// The most blobs that one job can lack: its module, its input, and both its lists of named blobs full.
+pub const MAX_NEEDED: usize = 2 + 2 * JobSpec::MAX_ENTRIES;
+/// The most voters that can be named: the largest committee.
+const MAX_VOTERS: usize = Consistency::Strong.committee();
 
 /// First message of whoever dialled.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -43,7 +90,7 @@ pub struct Hello {
     #[n(1)]
     pub proof: ChannelProof,
     /// What a node can do; `None` for a client.
-    #[n(2)]
+    #[cbor(n(2), encode_with = "Encode::encode", is_nil = "cbor::never_nil")]
     pub capabilities: Option<Capabilities>,
 }
 
@@ -53,13 +100,13 @@ impl Canonical for Hello {}
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct Capabilities {
     /// The program's version, for people to read.
-    #[n(0)]
+    #[cbor(n(0), with = "reason")]
     pub software: String,
     /// Jobs that it executes at a time.
     #[n(1)]
     pub slots: u32,
     /// The profile that it offers in each class.
-    #[n(2)]
+    #[cbor(n(2), decode_with = "cbor::list::<_, _, MAX_PROFILES>")]
     pub profiles: Vec<(DeterminismClass, Hash)>,
 }
 
@@ -80,7 +127,7 @@ pub enum Welcome {
     #[n(1)]
     Refused {
         /// Why, for people to read.
-        #[n(0)]
+        #[cbor(n(0), with = "reason")]
         reason: String,
     },
 }
@@ -131,14 +178,14 @@ pub enum LeaseMessage {
         #[n(0)]
         reason: RefuseReason,
         /// Why, for people to read.
-        #[n(1)]
+        #[cbor(n(1), with = "reason")]
         detail: String,
     },
     /// The node itself failed; this says nothing about the job.
     #[n(2)]
     Failed {
         /// What happened, for people to read.
-        #[n(0)]
+        #[cbor(n(0), with = "reason")]
         detail: String,
     },
     /// The commitment to a result.
@@ -148,25 +195,29 @@ pub enum LeaseMessage {
         #[n(0)]
         commit: Hash,
     },
-    /// The result.
+    /// The result; its output follows.
     #[n(4)]
-    Reveal {
-        /// What was executed.
-        #[n(0)]
-        result: ResultCore,
-        /// Opens the commitment.
-        #[cbor(n(1), with = "minicbor::bytes")]
-        salt: [u8; 32],
-        /// The node's statement.
-        #[n(2)]
-        receipt: SignedReceipt,
-        /// How many bytes of output follow this frame.
-        #[n(3)]
-        output_len: u64,
-    },
+    Reveal(#[n(0)] Box<Reveal>),
 }
 
 impl Canonical for LeaseMessage {}
+
+/// A node opens its commitment.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Reveal {
+    /// What was executed.
+    #[n(0)]
+    pub result: ResultCore,
+    /// Opens the commitment.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub salt: [u8; 32],
+    /// The node's statement.
+    #[n(2)]
+    pub receipt: SignedReceipt,
+    /// How many bytes of output follow this frame.
+    #[n(3)]
+    pub output_len: u64,
+}
 
 /// Why a node does not take a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
@@ -239,7 +290,7 @@ pub enum ClientEvent {
     #[n(0)]
     Need {
         /// Empty if nothing is missing.
-        #[n(0)]
+        #[cbor(n(0), decode_with = "cbor::list::<_, _, MAX_NEEDED>")]
         blobs: Vec<Blob>,
     },
     /// The job is accepted.
@@ -263,7 +314,7 @@ pub enum ClientEvent {
         #[n(0)]
         executor: Address,
         /// Why, for people to read.
-        #[n(1)]
+        #[cbor(n(1), with = "reason")]
         detail: String,
     },
     /// A node has revealed.
@@ -271,7 +322,7 @@ pub enum ClientEvent {
     Vote {
         /// Everything about it.
         #[n(0)]
-        bundle: ReceiptBundle,
+        bundle: Box<ReceiptBundle>,
     },
     /// The job is over: so many bytes of output follow this frame.
     #[n(5)]
@@ -280,7 +331,7 @@ pub enum ClientEvent {
         #[n(0)]
         result: Hash,
         /// Who voted otherwise.
-        #[n(1)]
+        #[cbor(n(1), decode_with = "cbor::list::<_, _, MAX_VOTERS>")]
         dissenters: Vec<Address>,
         /// Length of the encoded [`crate::JobOutput`].
         #[n(2)]
@@ -290,9 +341,33 @@ pub enum ClientEvent {
     #[n(6)]
     Failed {
         /// Why, for people to read.
-        #[n(0)]
+        #[cbor(n(0), with = "reason")]
         reason: String,
     },
 }
 
 impl Canonical for ClientEvent {}
+
+/// Text for people to read: at most [`MAX_REASON`] bytes.
+mod reason {
+    use super::MAX_REASON;
+    use minicbor::decode::{self, Decoder};
+    use minicbor::encode::{self, Encoder, Write};
+
+    pub(super) fn encode<C, W: Write>(
+        text: &str,
+        encoder: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        encoder.str(&text[..text.floor_char_boundary(MAX_REASON)])?.ok()
+    }
+
+    pub(super) fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<String, decode::Error> {
+        let position = decoder.position();
+        let text = decoder.str()?;
+        if text.len() > MAX_REASON {
+            return Err(decode::Error::message("the text for people to read is too long").at(position));
+        }
+        Ok(text.to_owned())
+    }
+}

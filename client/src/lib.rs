@@ -1,0 +1,201 @@
+//! Submits jobs to a coordinator and follows them to a verified result.
+//!
+//! The coordinator is not trusted to count: the client checks every receipt itself, that enough different executors signed the
+//! result it is told, and that the output is the one that they signed.
+
+use bytes::Bytes;
+use depx_protocol::wire::{ALPN_CLIENT, ClientEvent};
+use depx_protocol::{
+    Address, BundleError, Hash, JobOutput, JobSpec, OutputError, ReceiptBundle, ResultCore, SecretKey, SignedJobSpec,
+    SpecError,
+};
+use depx_transport::{
+    Dialled, EndpointError, FrameError, GreetingError, bounded, client_endpoint, dial, read_bytes, read_frame,
+    write_bytes, write_frame,
+};
+use quinn::{ConnectionError, Endpoint, VarInt};
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+/// Output of all items together that is read at most.
+const MAX_OUTPUT: u64 = 4 << 30;
+/// Receipts of one job at most: a committee of seven, each replaced a few times.
+const MAX_RECEIPTS: usize = 64;
+
+/// A submission that did not come to a verified result.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No socket.
+    #[error("cannot open a QUIC endpoint")]
+    Endpoint(#[from] EndpointError),
+    /// No connection to the coordinator.
+    #[error("cannot connect to the coordinator")]
+    Greeting(#[from] GreetingError),
+    /// The connection is gone.
+    #[error("the connection to the coordinator was lost")]
+    Connection(#[from] ConnectionError),
+    /// The conversation broke off.
+    #[error("the conversation with the coordinator broke off")]
+    Frame(#[from] FrameError),
+    /// The spec is wrong.
+    #[error("the job spec is not valid")]
+    Spec(#[from] SpecError),
+    /// The coordinator wants a blob that the caller did not give.
+    #[error("the job names blob {0}, which was not given")]
+    MissingBlob(Hash),
+    /// The job has no result.
+    #[error("the job failed: {0}")]
+    Failed(String),
+    /// The coordinator passed on a receipt that proves nothing.
+    #[error("the coordinator sent a receipt that is not valid")]
+    Receipt(#[from] BundleError),
+    /// A receipt for something else.
+    #[error("the coordinator sent a receipt for another job or by another coordinator")]
+    Foreign,
+    /// Too few receipts for the result.
+    #[error("the coordinator says that the nodes agree, but only {signed} of {needed} signed that result")]
+    TooFew {
+        /// How many different executors signed.
+        signed: usize,
+        /// How many the job's consistency needs.
+        needed: usize,
+    },
+    /// Output of another result.
+    #[error("the coordinator sent an output that is not the one that the nodes signed")]
+    Output(#[from] OutputError),
+    /// Messages out of order.
+    #[error("the coordinator did not say what was expected at this point")]
+    Unexpected,
+}
+
+/// What happens to a job on the way.
+#[derive(Clone, Debug)]
+pub enum JobEvent {
+    /// The coordinator has accepted the job.
+    Queued,
+    /// A node has accepted a lease.
+    Dispatched {
+        /// Which.
+        executor: Address,
+    },
+    /// A node did not deliver.
+    NoShow {
+        /// Which.
+        executor: Address,
+        /// Why.
+        detail: String,
+    },
+    /// A node has voted; its receipt is verified.
+    Vote(Box<ReceiptBundle>),
+}
+
+/// A job's verified result.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    /// The job's identity.
+    pub job: Hash,
+    /// What the majority signed.
+    pub result: ResultCore,
+    /// The output that belongs to it.
+    pub output: JobOutput,
+    /// Every receipt, also those of dissenters.
+    pub receipts: Vec<ReceiptBundle>,
+    /// Who signed something else.
+    pub dissenters: Vec<Address>,
+}
+
+/// A connection to a coordinator.
+pub struct Client {
+    endpoint: Endpoint,
+    dialled: Dialled,
+    coordinator: Address,
+    key: SecretKey,
+}
+
+impl Client {
+    /// Connects to the coordinator at `remote`, which must prove to be `coordinator`.
+    pub async fn connect(remote: SocketAddr, coordinator: Address, key: SecretKey) -> Result<Self, ClientError> {
+        let (endpoint, _) = client_endpoint(ALPN_CLIENT)?;
+        let dialled = dial(&endpoint, remote, coordinator, &key, None).await?;
+        Ok(Self { endpoint, dialled, coordinator, key })
+    }
+
+    /// Submits a job, sends what the coordinator lacks of `blobs`, and waits for the result. Any number of jobs may be under way at once.
+    pub async fn submit(
+        &self,
+        spec: JobSpec,
+        blobs: &HashMap<Hash, Bytes>,
+        mut on_event: impl FnMut(JobEvent),
+    ) -> Result<Completed, ClientError> {
+        let quorum = spec.consistency.quorum();
+        let signed = SignedJobSpec::sign(spec, &self.key);
+        let job = signed.verify()?;
+        let (mut send, mut receive) = self.dialled.connection.open_bi().await?;
+        write_frame(&mut send, &signed).await?;
+        let mut receipts = Vec::<ReceiptBundle>::new();
+        loop {
+            match read_frame(&mut receive).await? {
+                ClientEvent::Need { blobs: needed } => {
+                    for blob in needed {
+                        let content = blobs.get(&blob.hash).ok_or(ClientError::MissingBlob(blob.hash))?;
+                        write_bytes(&mut send, content.clone()).await?;
+                    }
+                }
+                ClientEvent::Queued { job: queued } if queued == job => on_event(JobEvent::Queued),
+                ClientEvent::Queued { .. } => return Err(ClientError::Unexpected),
+                ClientEvent::Dispatched { executor } => on_event(JobEvent::Dispatched { executor }),
+                ClientEvent::NoShow { executor, detail } => {
+                    on_event(JobEvent::NoShow { executor, detail: bounded(&detail) });
+                }
+                ClientEvent::Vote { bundle } => {
+                    let verified = bundle.verify()?;
+                    if verified.job != job || verified.coordinator != self.coordinator {
+                        return Err(ClientError::Foreign);
+                    }
+                    if receipts.len() == MAX_RECEIPTS {
+                        return Err(ClientError::Unexpected);
+                    }
+                    receipts.push((*bundle).clone());
+                    on_event(JobEvent::Vote(bundle));
+                }
+                ClientEvent::Agreed { result, output_len, .. } => {
+                    let output = read_bytes(&mut receive, output_len, MAX_OUTPUT).await?;
+                    return conclude(job, result, quorum, receipts, &output);
+                }
+                ClientEvent::Failed { reason } => return Err(ClientError::Failed(bounded(&reason))),
+            }
+        }
+    }
+
+    /// Says goodbye and waits until the coordinator knows.
+    pub async fn close(self) {
+        self.endpoint.close(VarInt::from_u32(0), b"the client is done");
+        self.endpoint.wait_idle().await;
+    }
+}
+
+/// Counts the receipts, and checks the output against what they say.
+fn conclude(
+    job: Hash,
+    result: Hash,
+    quorum: usize,
+    receipts: Vec<ReceiptBundle>,
+    output: &[u8],
+) -> Result<Completed, ClientError> {
+    let (mut agreeing, mut dissenters) = (BTreeSet::new(), BTreeSet::new());
+    for receipt in &receipts {
+        let body = &receipt.receipt.body;
+        if body.result == result {
+            agreeing.insert(body.executor)
+        } else {
+            dissenters.insert(body.executor)
+        };
+    }
+    let too_few = ClientError::TooFew { signed: agreeing.len(), needed: quorum };
+    let winner = receipts.iter().find(|receipt| receipt.receipt.body.result == result);
+    let Some(core) = winner.filter(|_| agreeing.len() >= quorum).map(|receipt| receipt.result.clone()) else {
+        return Err(too_few);
+    };
+    let output = JobOutput::verified(output, &core)?;
+    Ok(Completed { job, result: core, output, receipts, dissenters: dissenters.into_iter().collect() })
+}

@@ -1,0 +1,145 @@
+//! A client's connection: each of its streams is one job.
+
+use crate::job::Progress;
+use crate::{CoordinatorEvent, REPLAY_WINDOW_MS, Shared, chain, job};
+use bytes::Bytes;
+use depx_protocol::wire::ClientEvent;
+use depx_protocol::{Address, Blob, Hash, SignedJobSpec, SpecError};
+use depx_transport::{
+    BlobError, FrameError, Guest, bounded, read_bytes, read_frame, unix_ms, write_bytes, write_frame,
+};
+use quinn::{RecvStream, SendStream};
+use std::collections::HashSet;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// The largest blob that a client may upload.
+const MAX_BLOB: u64 = 1 << 30;
+/// Events that may wait for a client that reads slowly; then the job waits with them.
+const EVENTS: usize = 64;
+
+/// A submission that did not become a job.
+#[derive(Debug, thiserror::Error)]
+enum SubmitError {
+    #[error("the job spec is not acceptable")]
+    Spec(#[from] SpecError),
+    #[error("the job spec is by {named}, but {connected} is connected")]
+    Client { named: Address, connected: Address },
+    #[error("the job spec was made {} seconds ago or hence; it must be submitted within {} seconds, so compare the two machines' clocks", .0 / 1000, REPLAY_WINDOW_MS / 1000)]
+    Window(u64),
+    #[error("this very job was submitted before; make a new spec with another nonce to run it again")]
+    Replayed,
+    #[error("cannot store the job's blobs")]
+    Blobs(#[from] BlobError),
+    #[error("the upload broke off")]
+    Frame(#[from] FrameError),
+}
+
+/// Serves a client for as long as it is there.
+pub(crate) async fn serve(shared: &Arc<Shared>, guest: Guest) {
+    let client = guest.address;
+    while let Ok((send, receive)) = guest.connection.accept_bi().await {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            if let Err(error) = submission(&shared, client, send, receive).await {
+                tracing::debug!(%client, error = chain(&error), "a submission broke off");
+            }
+        });
+    }
+}
+
+async fn submission(
+    shared: &Arc<Shared>,
+    client: Address,
+    mut send: SendStream,
+    mut receive: RecvStream,
+) -> Result<(), FrameError> {
+    let (job, spec) = match admit(shared, client, &mut send, &mut receive).await {
+        Ok(admitted) => admitted,
+        Err(error) => return write_frame(&mut send, &ClientEvent::Failed { reason: bounded(&chain(&error)) }).await,
+    };
+    write_frame(&mut send, &ClientEvent::Queued { job }).await?;
+
+    let (progress, mut events) = mpsc::channel(EVENTS);
+    let running = job::run(shared, job, spec, progress);
+    let mut gone = std::pin::pin!(send.stopped());
+    let outcome = {
+        let mut running = std::pin::pin!(running);
+        loop {
+            tokio::select! {
+                // What has happened is told before the outcome.
+                biased;
+                Some(event) = events.recv() => write_frame(&mut send, &told(event)).await?,
+                outcome = &mut running => break outcome,
+                // The client has gone; dropping the job cancels its leases.
+                _ = &mut gone => return Ok(()),
+            }
+        }
+    };
+    while let Ok(event) = events.try_recv() {
+        write_frame(&mut send, &told(event)).await?;
+    }
+    match outcome {
+        Ok(agreed) => {
+            let event = CoordinatorEvent::Agreed { job, result: agreed.result, dissenters: agreed.dissenters.clone() };
+            (shared.events)(event);
+            let output_len = agreed.output.len() as u64;
+            let (result, dissenters) = (agreed.result, agreed.dissenters);
+            write_frame(&mut send, &ClientEvent::Agreed { result, dissenters, output_len }).await?;
+            write_bytes(&mut send, agreed.output).await
+        }
+        Err(error) => {
+            let reason = bounded(&chain(&error));
+            (shared.events)(CoordinatorEvent::Failed { job, reason: reason.clone() });
+            write_frame(&mut send, &ClientEvent::Failed { reason }).await
+        }
+    }
+}
+
+/// Reads a signed spec, checks it, and pulls the blobs that are not here yet.
+async fn admit(
+    shared: &Shared,
+    client: Address,
+    send: &mut SendStream,
+    receive: &mut RecvStream,
+) -> Result<(Hash, SignedJobSpec), SubmitError> {
+    let signed: SignedJobSpec = read_frame(receive).await?;
+    let job = signed.verify()?;
+    let spec = &signed.spec;
+    if spec.client != client {
+        return Err(SubmitError::Client { named: spec.client, connected: client });
+    }
+    let now_ms = unix_ms();
+    let off_ms = now_ms.abs_diff(spec.created_ms);
+    if off_ms > REPLAY_WINDOW_MS {
+        return Err(SubmitError::Window(off_ms));
+    }
+    if !shared.note_job(job, spec.created_ms, now_ms) {
+        return Err(SubmitError::Replayed);
+    }
+    let mut named = HashSet::new();
+    let missing = |blob: &&Blob| named.insert(blob.hash) && !shared.blobs.contains(&blob.hash);
+    let blobs: Vec<Blob> = spec.blobs().filter(missing).copied().collect();
+    write_frame(send, &ClientEvent::Need { blobs: blobs.clone() }).await?;
+    for blob in blobs {
+        let content = read_bytes(receive, blob.len, MAX_BLOB).await?;
+        store(shared, blob, content).await?;
+    }
+    Ok((job, signed))
+}
+
+async fn store(shared: &Shared, blob: Blob, content: Bytes) -> Result<(), BlobError> {
+    let store = shared.blobs.clone();
+    match tokio::task::spawn_blocking(move || store.put(&blob, content)).await {
+        Ok(stored) => stored,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn told(progress: Progress) -> ClientEvent {
+    match progress {
+        Progress::Dispatched { executor } => ClientEvent::Dispatched { executor },
+        Progress::NoShow { executor, detail } => ClientEvent::NoShow { executor, detail },
+        Progress::Vote { bundle } => ClientEvent::Vote { bundle },
+    }
+}

@@ -1,0 +1,161 @@
+//! The life of one job: lease it to as many nodes as needed, let all commit, then let all reveal, count, and ask further nodes if
+//! they disagree.
+
+use crate::lease::{self, Committed, LeaseError};
+use crate::nodes::Nodes;
+use crate::{Shared, chain};
+use bytes::Bytes;
+use depx_protocol::{Address, Decision, Hash, ReceiptBundle, SignedJobSpec, Tally};
+use depx_transport::bounded;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+/// A job waits so long for nodes with room before it fails.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What happens to a job on the way.
+pub(crate) enum Progress {
+    Dispatched { executor: Address },
+    NoShow { executor: Address, detail: String },
+    Vote { bundle: Box<ReceiptBundle> },
+}
+
+/// What the nodes agreed on.
+pub(crate) struct Agreed {
+    pub(crate) result: Hash,
+    pub(crate) dissenters: Vec<Address>,
+    pub(crate) output: Bytes,
+}
+
+/// A job without a result.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    #[error("no further node offers class {class} with room for a job; {asked} of the {needed} needed were found within {} seconds", QUEUE_TIMEOUT.as_secs())]
+    NoNodes { class: &'static str, asked: usize, needed: usize },
+    #[error("the nodes disagree and no result has a majority; {votes} voted")]
+    NoMajority { votes: usize },
+}
+
+/// Runs a job to agreement. Dropping the future cancels every lease.
+pub(crate) async fn run(
+    shared: &Arc<Shared>,
+    job: Hash,
+    signed: SignedJobSpec,
+    progress: mpsc::Sender<Progress>,
+) -> Result<Agreed, JobError> {
+    let mut run = Run {
+        shared,
+        job,
+        tally: Tally::new(signed.spec.consistency),
+        signed,
+        progress,
+        profile: None,
+        asked: Vec::new(),
+        executing: JoinSet::new(),
+        committed: Vec::new(),
+        outputs: Vec::new(),
+    };
+    let deadline = Instant::now() + QUEUE_TIMEOUT;
+    loop {
+        match run.tally.decision() {
+            Decision::Agreed { result, dissenters } => {
+                let output = run.outputs.into_iter().find(|(hash, _)| *hash == result).map(|(_, output)| output);
+                return Ok(Agreed { result, dissenters, output: output.unwrap_or_default() });
+            }
+            Decision::NoMajority => return Err(JobError::NoMajority { votes: run.tally.votes().len() }),
+            Decision::Dispatch(count) => {
+                let changed = shared.nodes.changed();
+                let dispatched = run.dispatch(count);
+                if dispatched < count && run.executing.is_empty() {
+                    // Those who committed wait with us: nobody reveals before enough were asked.
+                    timeout_at(deadline, changed).await.map_err(|_| run.no_nodes())?;
+                } else {
+                    run.next_commitment().await;
+                }
+            }
+            // Nobody reveals before everyone who was asked has committed or failed.
+            Decision::Wait if run.executing.is_empty() => run.reveal().await,
+            Decision::Wait => run.next_commitment().await,
+        }
+    }
+}
+
+struct Run<'a> {
+    shared: &'a Arc<Shared>,
+    job: Hash,
+    signed: SignedJobSpec,
+    progress: mpsc::Sender<Progress>,
+    tally: Tally,
+    /// Chosen with the first node; results are compared only within it.
+    profile: Option<Hash>,
+    asked: Vec<Address>,
+    executing: JoinSet<(Address, Result<Committed, LeaseError>)>,
+    committed: Vec<Committed>,
+    outputs: Vec<(Hash, Bytes)>,
+}
+
+impl Run<'_> {
+    /// Leases the job to up to `count` further nodes; gives how many were found.
+    fn dispatch(&mut self, count: usize) -> usize {
+        let class = self.signed.spec.class;
+        let Some(profile) = self.profile.or_else(|| self.shared.nodes.best_profile(class)) else { return 0 };
+        for dispatched in 0..count {
+            let Some(picked) = Nodes::pick(self.shared, class, profile, &self.asked) else { return dispatched };
+            let attempt = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
+            self.profile = Some(profile);
+            self.asked.push(picked.node.address);
+            self.tally.dispatched(picked.node.address);
+            let offer = lease::offer(self.shared, self.job, &self.signed, &picked, profile, attempt);
+            self.executing.spawn(lease::execute(picked, offer, self.progress.clone()));
+        }
+        count
+    }
+
+    /// Waits until one of the executing nodes has committed or failed.
+    async fn next_commitment(&mut self) {
+        match self.executing.join_next().await {
+            Some(Ok((_, Ok(lease)))) => self.committed.push(lease),
+            Some(Ok((executor, Err(error)))) => self.no_show(executor, &error).await,
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => {}
+        }
+    }
+
+    /// Lets everyone who has committed reveal, and counts the votes.
+    async fn reveal(&mut self) {
+        let mut revealing = JoinSet::new();
+        for lease in self.committed.drain(..) {
+            revealing.spawn(lease.reveal());
+        }
+        while let Some(revealed) = revealing.join_next().await {
+            match revealed {
+                Ok((executor, Ok((bundle, output)))) => {
+                    let result = bundle.receipt.body.result;
+                    self.tally.vote(executor, result);
+                    self.outputs.push((result, output));
+                    self.tell(Progress::Vote { bundle }).await;
+                }
+                Ok((executor, Err(error))) => self.no_show(executor, &error).await,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+    }
+
+    async fn no_show(&mut self, executor: Address, error: &LeaseError) {
+        self.tally.no_show(executor);
+        self.tell(Progress::NoShow { executor, detail: bounded(&chain(error)) }).await;
+    }
+
+    /// A client that has gone is noticed elsewhere.
+    async fn tell(&self, progress: Progress) {
+        let _ = self.progress.send(progress).await;
+    }
+
+    fn no_nodes(&self) -> JobError {
+        let spec = &self.signed.spec;
+        JobError::NoNodes { class: spec.class.name(), asked: self.asked.len(), needed: spec.consistency.quorum() }
+    }
+}

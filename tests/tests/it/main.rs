@@ -1,0 +1,4 @@
+//! Networks in one process, hostile peers, and whole programs.
+
+mod hostile;
+mod network;
