@@ -1,11 +1,20 @@
 //! ONNX models: validation and inference backends.
 //!
 //! A [`Backend`] turns the bytes of an ONNX file into a [`Model`], which maps [`Tensor`]s to [`Tensor`]s. Model bytes are
-//! hostile input: they are checked before any backend's library sees them.
+//! hostile input: [`onnx::inspect`] checks them before any backend's library sees them, and prices a run.
+//!
+//! The one backend so far is [`OnnxRuntime`], behind the feature `onnxruntime`, which is on by default. Its library is loaded
+//! when it is first needed; a program without it runs everything else.
 
+pub mod onnx;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime;
 mod tensor;
+mod text;
 
-pub use tensor::{ElementType, Tensor, TensorError, TensorSpec};
+#[cfg(feature = "onnxruntime")]
+pub use onnxruntime::{ONNX_RUNTIME_VERSION, OnnxRuntime, OpenError};
+pub use tensor::{ElementType, Tensor, TensorError, TensorSpec, check_inputs};
 
 use std::sync::Arc;
 

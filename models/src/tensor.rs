@@ -1,5 +1,10 @@
 //! Tensors as they cross the sandbox: a type, a shape and little-endian bytes.
 
+use crate::RunError;
+use crate::onnx::OPEN_DIMENSION;
+use crate::text::quoted;
+use std::fmt;
+
 /// The type of a tensor's elements, numbered as in `wasi_ephemeral_nn`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -30,6 +35,19 @@ impl ElementType {
     }
 }
 
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::U8 => "u8",
+            Self::I32 => "i32",
+            Self::I64 => "i64",
+        })
+    }
+}
+
 /// What a model expects or gives at one place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TensorSpec {
@@ -37,8 +55,52 @@ pub struct TensorSpec {
     pub name: String,
     /// The type of its elements.
     pub element_type: ElementType,
-    /// Its dimensions; `None` where any size is accepted.
+    /// Its dimensions; `None` where any size from 1 to [`OPEN_DIMENSION`] is accepted.
     pub shape: Vec<Option<u32>>,
+}
+
+impl TensorSpec {
+    /// Whether `tensor` is of this type and shape.
+    pub fn accepts(&self, tensor: &Tensor) -> bool {
+        let fits = |(size, expected): (&u32, &Option<u32>)| match expected {
+            Some(expected) => size == expected,
+            None => (1..=OPEN_DIMENSION).contains(size),
+        };
+        tensor.element_type == self.element_type
+            && tensor.shape.len() == self.shape.len()
+            && tensor.shape.iter().zip(&self.shape).all(fits)
+    }
+}
+
+/// As in `f32[1, 28, ?]`.
+impl fmt::Display for TensorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[", self.element_type)?;
+        for (position, size) in self.shape.iter().enumerate() {
+            f.write_str(if position == 0 { "" } else { ", " })?;
+            match size {
+                Some(size) => write!(f, "{size}")?,
+                None => f.write_str("?")?,
+            }
+        }
+        f.write_str("]")
+    }
+}
+
+/// Whether `tensors` are what a model with these inputs expects.
+pub fn check_inputs(expected: &[TensorSpec], tensors: &[Tensor]) -> Result<(), RunError> {
+    if tensors.len() != expected.len() {
+        let reason = format!("it takes {} tensors, not {}", expected.len(), tensors.len());
+        return Err(RunError::Inputs { reason });
+    }
+    for (spec, tensor) in expected.iter().zip(tensors) {
+        if !spec.accepts(tensor) {
+            let ranks = tensor.shape.iter().take(8).map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let reason = format!("{} takes {spec}, not {}[{ranks}]", quoted(&spec.name), tensor.element_type);
+            return Err(RunError::Inputs { reason });
+        }
+    }
+    Ok(())
 }
 
 /// A dense tensor in row-major order.
@@ -92,4 +154,39 @@ pub enum TensorError {
     /// A shape whose size in bytes does not fit in memory.
     #[error("the tensor's shape is larger than memory")]
     TooLarge,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_has_the_length_of_its_shape() {
+        assert!(Tensor::new(ElementType::F64, vec![2, 3], vec![0; 48]).is_ok());
+        assert_eq!(
+            Tensor::new(ElementType::F32, vec![2, 3], vec![0; 23]),
+            Err(TensorError::Length { expected: 24, actual: 23 })
+        );
+        assert_eq!(Tensor::new(ElementType::U8, vec![u32::MAX; 3], Vec::new()), Err(TensorError::TooLarge));
+    }
+
+    #[test]
+    fn inputs_are_checked_against_what_is_expected() {
+        let spec = TensorSpec { name: "x".to_owned(), element_type: ElementType::U8, shape: vec![Some(2), None] };
+        let check = |tensors: &[Tensor]| check_inputs(std::slice::from_ref(&spec), tensors).map_err(|e| e.to_string());
+        let tensor = |shape: &[u32]| {
+            Tensor::new(ElementType::U8, shape.to_vec(), vec![0; shape.iter().product::<u32>() as usize]).unwrap()
+        };
+        assert_eq!(check(&[tensor(&[2, 7])]), Ok(()));
+        assert_eq!(
+            check(&[tensor(&[3, 7])]),
+            Err("the inputs do not fit the model: 'x' takes u8[2, ?], not u8[3, 7]".to_owned())
+        );
+        for wrong in [tensor(&[2]), tensor(&[2, 0]), tensor(&[2, OPEN_DIMENSION + 1])] {
+            assert!(check(&[wrong]).is_err());
+        }
+        let integers = Tensor::new(ElementType::I32, vec![2, 1], vec![0; 8]).unwrap();
+        assert!(check(&[integers]).is_err());
+        assert_eq!(check(&[]), Err("the inputs do not fit the model: it takes 1 tensors, not 0".to_owned()));
+    }
 }

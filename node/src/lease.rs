@@ -131,10 +131,8 @@ async fn execute(session: &Session, id: Hash, offer: &Offer, cancel: Cancel) -> 
     let spec = offer.job.spec.clone();
     let mut blobs = depx_runtime::Blobs::new();
     for blob in spec.blobs() {
-        if !blobs.contains_key(&blob.hash) {
-            let content = shared.blobs.get(blob, &session.connection).await.map_err(|error| chain(&error))?;
-            blobs.insert(blob.hash, content);
-        }
+        let content = shared.blobs.get(blob, &session.connection).await.map_err(|error| chain(&error))?;
+        blobs.insert(blob.hash, content);
     }
     let job = Job { id, spec, profile: offer.assignment.assignment.profile, blobs };
     let slot = shared.executing.clone().acquire_owned().await.map_err(|error| error.to_string())?;

@@ -1,0 +1,225 @@
+//! A job from command-line options: what `run` and `submit` have in common.
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use depx_protocol::{
+    Address, Blob, Canonical, Consistency, DeterminismClass, Hash, InputFile, ItemPack, JobInput, JobSpec, Limits,
+    ModelRef, VERSION,
+};
+use depx_transport::{random, unix_ms};
+use std::collections::HashMap;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+/// What to execute, on what, and within which limits.
+#[derive(clap::Args, Clone)]
+pub(crate) struct JobArgs {
+    /// The WASI command, a .wasm file
+    #[arg(value_name = "FILE.wasm")]
+    module: PathBuf,
+    /// Its arguments
+    #[arg(value_name = "ARGS", trailing_var_arg = true)]
+    args: Vec<String>,
+    /// A variable of its environment
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// A file that it can read, at a path of its own
+    #[arg(long, value_name = "GUEST=FILE")]
+    file: Vec<String>,
+    /// An ONNX model that it can load by name
+    #[arg(long, value_name = "NAME=FILE")]
+    model: Vec<String>,
+    /// Its standard input [default: this command's own, unless that is a terminal]
+    #[arg(long, value_name = "FILE", conflicts_with = "batch")]
+    stdin: Option<PathBuf>,
+    /// Run it once per item: the files of a directory in order of their names, or the lines of a file
+    #[arg(long, value_name = "DIR|FILE")]
+    batch: Option<PathBuf>,
+    /// Items of the --batch file are records of so many bytes instead of lines
+    #[arg(long, value_name = "BYTES", requires = "batch")]
+    record_bytes: Option<usize>,
+    /// Fuel that one execution may use
+    #[arg(long, value_name = "UNITS", default_value_t = Limits::DEFAULT.fuel)]
+    fuel: u64,
+    /// Memory that one execution may use, such as 64MiB or 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    memory: u64,
+    /// Output that one execution may produce
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
+    output: u64,
+    /// Wall-clock time that the whole job may take on a node, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.wall_ms / 1000)]
+    timeout: u64,
+}
+
+/// Content by hash.
+pub(crate) type Blobs = HashMap<Hash, Bytes>;
+
+/// A job's spec and all its blobs.
+pub(crate) struct PreparedJob {
+    pub(crate) spec: JobSpec,
+    pub(crate) blobs: Blobs,
+}
+
+impl JobArgs {
+    /// Whether the job calls models.
+    pub(crate) fn has_models(&self) -> bool {
+        !self.model.is_empty()
+    }
+
+    /// Reads everything and makes the specs: one, or for a batch one per `items_per_job` items.
+    pub(crate) fn prepare(
+        &self,
+        client: Address,
+        consistency: Consistency,
+        items_per_job: usize,
+    ) -> Result<Vec<PreparedJob>> {
+        let mut common = Blobs::new();
+        let module = keep(&mut common, read(&self.module)?);
+        let mut files = Vec::new();
+        for option in &self.file {
+            let (path, file) = pair(option, "--file", "GUEST=FILE")?;
+            files.push(InputFile {
+                path: path.trim_start_matches('/').to_owned(),
+                blob: keep(&mut common, read(Path::new(file))?),
+            });
+        }
+        let mut models = Vec::new();
+        for option in &self.model {
+            let (name, file) = pair(option, "--model", "NAME=FILE")?;
+            models.push(ModelRef { name: name.to_owned(), blob: keep(&mut common, read(Path::new(file))?) });
+        }
+        let mut env = Vec::new();
+        for option in &self.env {
+            let (name, value) = pair(option, "--env", "NAME=VALUE")?;
+            env.push((name.to_owned(), value.to_owned()));
+        }
+        let class = if models.is_empty() { DeterminismClass::Exact } else { DeterminismClass::Pinned };
+        let memory_pages = u32::try_from(self.memory >> 16).context("--memory is larger than a module can address")?;
+        let limits = Limits {
+            fuel: self.fuel,
+            memory_pages,
+            output_bytes: self.output,
+            wall_ms: self.timeout.saturating_mul(1000),
+            ..Limits::DEFAULT
+        };
+        let job = |input: Vec<u8>, make: &dyn Fn(Blob) -> JobInput| {
+            let mut blobs = common.clone();
+            let input = make(keep(&mut blobs, input.into()));
+            let spec = JobSpec {
+                version: VERSION,
+                client,
+                nonce: random(),
+                created_ms: unix_ms(),
+                module,
+                args: self.args.clone(),
+                env: env.clone(),
+                files: files.clone(),
+                models: models.clone(),
+                input,
+                class,
+                consistency,
+                limits,
+            };
+            spec.validate()?;
+            Ok(PreparedJob { spec, blobs })
+        };
+        match &self.batch {
+            None => Ok(vec![job(self.standard_input()?, &JobInput::Compute)?]),
+            Some(path) => {
+                let items = self.items(path)?;
+                ensure!(!items.is_empty(), "{} has no items", path.display());
+                let chunks = items.chunks(items_per_job.max(1));
+                chunks
+                    .map(|chunk| {
+                        let items = chunk.len() as u64;
+                        job(ItemPack::new(chunk.iter().cloned()).to_bytes(), &|pack| JobInput::Batch { pack, items })
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn standard_input(&self) -> Result<Vec<u8>> {
+        match &self.stdin {
+            Some(path) => Ok(read(path)?.into()),
+            None if std::io::stdin().is_terminal() => Ok(Vec::new()),
+            None => {
+                let mut input = Vec::new();
+                std::io::stdin().read_to_end(&mut input).context("cannot read standard input")?;
+                Ok(input)
+            }
+        }
+    }
+
+    fn items(&self, path: &Path) -> Result<Vec<Vec<u8>>> {
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
+            let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+            files.retain(|file| file.is_file());
+            files.sort();
+            return files.iter().map(|file| Ok(read(file)?.into())).collect();
+        }
+        let content = read(path)?;
+        match self.record_bytes {
+            None => Ok(content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()),
+            Some(0) => bail!("--record-bytes must be at least 1"),
+            Some(size) => {
+                let over = content.len() % size;
+                ensure!(
+                    over == 0,
+                    "{} is not a whole number of records of {size} bytes: {over} are left over",
+                    path.display()
+                );
+                Ok(content.chunks(size).map(<[u8]>::to_vec).collect())
+            }
+        }
+    }
+}
+
+/// Stores `content` under its hash.
+pub(crate) fn keep(blobs: &mut Blobs, content: Bytes) -> Blob {
+    let blob = Blob::of(&content);
+    blobs.insert(blob.hash, content);
+    blob
+}
+
+/// Reads a whole file.
+pub(crate) fn read(path: &Path) -> Result<Bytes> {
+    Ok(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?.into())
+}
+
+fn pair<'a>(option: &'a str, name: &str, shape: &str) -> Result<(&'a str, &'a str)> {
+    match option.split_once('=') {
+        Some((left, right)) if !left.is_empty() => Ok((left, right)),
+        _ => bail!("{name} {option:?} is not of the form {shape}"),
+    }
+}
+
+/// Bytes from "1048576", "64KiB", "256MiB" or "1GiB".
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit: u64 = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KiB" | "Ki" => 1 << 10,
+        "MiB" | "Mi" => 1 << 20,
+        "GiB" | "Gi" => 1 << 30,
+        unit => return Err(format!("{unit:?} is not a unit; use KiB, MiB or GiB")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is not a size; write for instance 64MiB"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("{text} is more than any machine has"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let good = [("0", 0), ("512", 512), ("64KiB", 65536), ("1 MiB", 1 << 20), ("2Gi", 2 << 30)];
+        good.map(|(text, bytes)| assert_eq!(parse_size(text), Ok(bytes), "{text}"));
+        for bad in ["", "MiB", "1MB", "-1", "1.5GiB", "99999999999GiB"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Execution on this machine.
+
+use crate::Global;
+use anyhow::{Context, Result};
+use depx_models::Backend;
+use depx_protocol::{DeterminismClass, Hash};
+use depx_runtime::{Runtime, RuntimeOptions};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+/// How to execute. None of it changes a result.
+#[derive(clap::Args, Clone)]
+pub(crate) struct EngineArgs {
+    /// How hard the compiler tries
+    #[arg(long, value_enum, default_value_t = Optimize::Speed, help_heading = "Engine")]
+    optimize: Optimize,
+    /// How instances get their memory
+    #[arg(long, value_enum, default_value_t = Allocation::OnDemand, help_heading = "Engine")]
+    allocation: Allocation,
+    /// Interpret instead of compiling
+    #[arg(long, help_heading = "Engine")]
+    interpret: bool,
+    /// Threads on which the items of a batch are executed
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN, help_heading = "Engine")]
+    threads: NonZeroUsize,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy)]
+enum Optimize {
+    None,
+    Speed,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy)]
+enum Allocation {
+    Pooling,
+    OnDemand,
+}
+
+/// Instances that the pool of `--allocation pooling` holds.
+const POOL_SLOTS: u32 = 64;
+
+impl EngineArgs {
+    /// A runtime with these options; with a backend for models if `models` is set.
+    pub(crate) fn runtime(&self, global: &Global, models: bool) -> Result<Runtime> {
+        let engine = depx_runtime::EngineOptions {
+            optimize: match self.optimize {
+                Optimize::None => depx_runtime::Optimize::None,
+                Optimize::Speed => depx_runtime::Optimize::Speed,
+            },
+            allocation: match self.allocation {
+                Allocation::Pooling => depx_runtime::Allocation::Pooling { slots: POOL_SLOTS },
+                Allocation::OnDemand => depx_runtime::Allocation::OnDemand,
+            },
+            interpreter: self.interpret,
+        };
+        let backend = if models { Some(backend(global)?) } else { None };
+        runtime(global, engine, backend, self.threads)
+    }
+}
+
+/// The runtime of a node: compiled for speed, instances from a pool.
+pub(crate) fn node_runtime(global: &Global, slots: u32, backend: Option<Arc<dyn Backend>>) -> Result<Runtime> {
+    let allocation = depx_runtime::Allocation::Pooling { slots: slots.max(1) * 2 };
+    let engine =
+        depx_runtime::EngineOptions { optimize: depx_runtime::Optimize::Speed, allocation, interpreter: false };
+    runtime(global, engine, backend, NonZeroUsize::MIN)
+}
+
+fn runtime(
+    global: &Global,
+    engine: depx_runtime::EngineOptions,
+    backend: Option<Arc<dyn Backend>>,
+    parallelism: NonZeroUsize,
+) -> Result<Runtime> {
+    let cache_dir = Some(global.home.join("artifacts"));
+    let options = RuntimeOptions { engine, cache_dir, backend, parallelism, ..RuntimeOptions::default() };
+    Runtime::new(options).context("cannot set up the runtime")
+}
+
+/// The profile in which `runtime` executes jobs of `class`.
+pub(crate) fn profile(runtime: &Runtime, class: DeterminismClass) -> Result<Hash> {
+    let offered = runtime.profiles().into_iter().find(|(offered, _)| *offered == class);
+    let (_, profile) =
+        offered.with_context(|| format!("this machine cannot execute jobs of class {}", class.name()))?;
+    Ok(profile)
+}
+
+/// ONNX Runtime, from wherever it is installed.
+pub(crate) fn backend(global: &Global) -> Result<Arc<dyn Backend>> {
+    let library = depx_models::OnnxRuntime::open(Some(&global.home)).context("models cannot be run on this machine")?;
+    Ok(Arc::new(library))
+}

@@ -1,0 +1,108 @@
+//! `depx node`.
+
+use crate::network::{CoordinatorName, block_on, until_stopped};
+use crate::{Global, identity, local, show};
+use anyhow::{Context, Result};
+use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
+use depx_protocol::Limits;
+use depx_runtime::InProcess;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Offer this machine to a coordinator.
+#[derive(clap::Args)]
+pub(crate) struct NodeArgs {
+    /// The coordinator, as it prints itself when it starts
+    #[arg(long, env = "DEPX_COORDINATOR", value_name = "0xADDRESS@HOST:PORT")]
+    coordinator: CoordinatorName,
+    /// Where its key, blobs and receipt chain are kept [default: HOME/node]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Jobs executed at a time [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+    /// Misbehave on purpose, to see that it is caught
+    #[arg(long, value_enum, value_name = "HOW")]
+    inject_fault: Option<FaultName>,
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    follow_stdin: bool,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy)]
+pub(crate) enum FaultName {
+    /// Sign a result with other output than the honest one
+    WrongOutput,
+}
+
+/// The most that one job may ask of a node: an hour of one core, all memory that a module can address.
+const LIMITS: Limits = Limits {
+    fuel: 10_000_000_000_000,
+    memory_pages: 65536,
+    table_elements: 10_000_000,
+    output_bytes: 1 << 30,
+    log_bytes: 16 << 20,
+    files: 100_000,
+    file_bytes: 1 << 30,
+    wall_ms: 3_600_000,
+};
+
+pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
+    let data = args.data.unwrap_or_else(|| global.home.join("node"));
+    let key = identity::load_or_make(&data.join("key"))?;
+    let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
+    let slots = args.slots.unwrap_or(cores).max(1);
+    let backend = match local::backend(global) {
+        Ok(backend) => Some(backend),
+        Err(error) => {
+            tracing::warn!("{error:#}; this node offers jobs without models only");
+            None
+        }
+    };
+    let runtime = local::node_runtime(global, slots, backend)?;
+    let config = NodeConfig {
+        data,
+        coordinator: args.coordinator.resolve()?,
+        coordinator_address: args.coordinator.address,
+        slots,
+        limits: LIMITS,
+        fault: args.inject_fault.map(|FaultName::WrongOutput| InjectedFault::WrongOutput),
+    };
+    let (events, address, profiles) = (global.clone(), key.address(), runtime.profiles());
+    let offered: Vec<String> =
+        profiles.iter().map(|(class, profile)| format!("{} {}", class.name(), profile.short())).collect();
+    show::line(
+        global,
+        &json!({"event": "started", "node": address.to_string(), "slots": slots, "profiles": offered}),
+        || format!("node {address}: {slots} slot(s), execution profiles {}", offered.join(", ")),
+    );
+    block_on(async {
+        let node = Node::new(config, key, InProcess(runtime), profiles, move |event| tell(&events, &event))?;
+        let stopped = async { drop(until_stopped(args.follow_stdin).await) };
+        node.run(stopped).await.context("the node cannot serve this coordinator")?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn tell(global: &Global, event: &NodeEvent) {
+    match event {
+        NodeEvent::Connected { coordinator } => {
+            let value = json!({"event": "connected", "coordinator": coordinator.to_string()});
+            show::line(global, &value, || format!("connected to coordinator {coordinator}"));
+        }
+        NodeEvent::Disconnected { reason, retry_ms } => {
+            let value = json!({"event": "disconnected", "reason": reason, "retry_ms": retry_ms});
+            show::line(global, &value, || format!("not connected: {reason}; trying again in {retry_ms} ms"));
+        }
+        NodeEvent::Completed { job, result } => {
+            let value = json!({"event": "completed", "job": job.to_string(), "result": result.to_string()});
+            show::line(global, &value, || format!("job {} done, result {}", job.short(), result.short()));
+        }
+        NodeEvent::Abandoned { reason } => {
+            show::line(global, &json!({"event": "abandoned", "reason": reason}), || {
+                format!("a lease ended without a receipt: {reason}")
+            });
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `depx verify` and `depx replay`.
+
+use crate::input::{Blobs, keep, read};
+use crate::local::{self, EngineArgs};
+use crate::{Global, show};
+use anyhow::{Context, Result, bail};
+use depx_protocol::{DeterminismClass, ReceiptBundle, ResultCore, Verified};
+use depx_runtime::{Cancel, Job};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Check a receipt offline: three signatures, and that all parts speak of the same execution.
+#[derive(clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// The receipt file
+    #[arg(value_name = "RECEIPT")]
+    receipt: PathBuf,
+}
+
+/// Execute again what a receipt speaks of, and compare the result.
+#[derive(clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// The receipt file
+    #[arg(value_name = "RECEIPT")]
+    receipt: PathBuf,
+    /// A file that the job needs (module, model, input); found by its hash
+    #[arg(long, value_name = "FILE")]
+    blob: Vec<PathBuf>,
+    /// A directory of such files, named by their hashes [default: blobs beside the receipt or its directory]
+    #[arg(long, value_name = "DIR")]
+    blobs: Vec<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+pub(crate) fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
+    let (bundle, verified) = load(&args.receipt)?;
+    let mut value = show::result(&bundle.result);
+    value["verified"] = json!(true);
+    value["client"] = json!(verified.client.to_string());
+    value["coordinator"] = json!(verified.coordinator.to_string());
+    value["executor"] = json!(verified.executor.to_string());
+    value["sequence"] = json!(bundle.receipt.body.sequence);
+    show::line(global, &value, || {
+        let core = &bundle.result;
+        let rows = [
+            ("job", verified.job.to_string()),
+            ("result", verified.result.to_string()),
+            ("status", show::status(core)),
+            ("items", core.item_count.to_string()),
+            ("fuel", show::grouped(core.fuel_used)),
+            ("class", format!("{}, profile {}", core.class.name(), core.profile.short())),
+            ("client", verified.client.to_string()),
+            ("coordinator", verified.coordinator.to_string()),
+            ("executor", format!("{}, receipt {}", verified.executor, bundle.receipt.body.sequence)),
+        ];
+        let rows: Vec<String> = rows.iter().map(|(name, value)| format!("  {name:<12} {value}")).collect();
+        format!("valid: signed by client, coordinator and executor, and all parts agree\n{}", rows.join("\n"))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<ExitCode> {
+    let (bundle, verified) = load(&args.receipt)?;
+    let blobs = args.find_blobs(&bundle)?;
+    let claimed = &bundle.result;
+    let runtime = args.engine.runtime(global, claimed.class != DeterminismClass::Exact)?;
+    let profile = local::profile(&runtime, claimed.class)?;
+    if profile != claimed.profile {
+        bail!(
+            "the receipt's result belongs to execution profile {} of class {}, this machine has {}; results of different \
+             profiles cannot be compared, so replay it on a machine like the executor's",
+            claimed.profile,
+            claimed.class.name(),
+            profile,
+        );
+    }
+    let job = Job { id: verified.job, spec: bundle.job.spec.clone(), profile, blobs };
+    let replayed = runtime.run_job(&job, &Cancel::default())?.core;
+    let differences = differences(claimed, &replayed);
+    let same = differences.is_empty();
+    let value = json!({
+        "same": same, "claimed": verified.result.to_string(), "replayed": replayed.hash().to_string(),
+        "executor": verified.executor.to_string(), "differences": differences,
+    });
+    show::line(global, &value, || {
+        if same {
+            format!("same: executing the job again gives result {}", verified.result)
+        } else {
+            let list: Vec<String> = differences.iter().map(|name| format!("  {name}")).collect();
+            format!(
+                "DIFFERENT: {} signed result {}, executing the job again gives {}; these parts differ:\n{}",
+                verified.executor,
+                verified.result,
+                replayed.hash(),
+                list.join("\n"),
+            )
+        }
+    });
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Reads and checks a receipt file.
+pub(crate) fn load(path: &Path) -> Result<(ReceiptBundle, Verified)> {
+    /// No receipt is longer: it holds a job spec and a few hundred bytes.
+    const MAX_RECEIPT: u64 = 2 << 20;
+    let length = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    if length > MAX_RECEIPT {
+        bail!("{} has {length} bytes; no receipt is longer than {MAX_RECEIPT}", path.display());
+    }
+    ReceiptBundle::verify_bytes(&read(path)?).with_context(|| format!("{} proves nothing", path.display()))
+}
+
+impl ReplayArgs {
+    fn find_blobs(&self, bundle: &ReceiptBundle) -> Result<Blobs> {
+        let mut given = Blobs::new();
+        for path in &self.blob {
+            keep(&mut given, read(path)?);
+        }
+        let mut directories = self.blobs.clone();
+        let beside = self.receipt.parent().unwrap_or(Path::new("."));
+        directories.extend([beside.join("blobs"), beside.join("../blobs")]);
+        let mut found = Blobs::new();
+        for blob in bundle.job.spec.blobs() {
+            let on_disk =
+                || directories.iter().find_map(|directory| std::fs::read(directory.join(blob.hash.to_string())).ok());
+            let content = match given.get(&blob.hash) {
+                Some(content) => content.clone(),
+                None => on_disk().map(bytes::Bytes::from).with_context(|| {
+                    format!(
+                        "the job needs the file with SHA-256 {} ({} bytes); give it with --blob",
+                        blob.hash, blob.len
+                    )
+                })?,
+            };
+            if !blob.matches(&content) {
+                bail!("the file for {} is damaged: its content has another hash", blob.hash);
+            }
+            found.insert(blob.hash, content);
+        }
+        Ok(found)
+    }
+}
+
+/// The names of the parts in which two results differ.
+fn differences(claimed: &ResultCore, replayed: &ResultCore) -> Vec<String> {
+    let parts = [
+        ("status", claimed.status == replayed.status && claimed.code == replayed.code),
+        ("fuel used", claimed.fuel_used == replayed.fuel_used),
+        ("peak memory", claimed.peak_memory_pages == replayed.peak_memory_pages),
+        ("number of items", claimed.item_count == replayed.item_count),
+        ("inputs", claimed.input_root == replayed.input_root),
+        ("outputs", claimed.output_root == replayed.output_root && claimed.output_len == replayed.output_len),
+        ("items", claimed.items_root == replayed.items_root),
+        ("host calls", claimed.host_calls_root == replayed.host_calls_root),
+        ("inferences", claimed.inference_root == replayed.inference_root),
+    ];
+    parts.iter().filter(|(_, same)| !same).map(|(name, _)| (*name).to_owned()).collect()
+}

@@ -1,0 +1,71 @@
+//! ONNX Runtime on the processor.
+//!
+//! Its results are the same bits wherever [`OnnxRuntime::profile`](crate::Backend::profile) is the same: the same build of the
+//! library, the same kind of processor, the same settings. Settings that could make two runs differ are off: one thread, no
+//! parallel branches, no layouts that depend on the width of vectors, subnormal numbers kept.
+
+mod library;
+mod processor;
+mod session;
+mod settings;
+
+pub use library::{ONNX_RUNTIME_VERSION, OpenError};
+
+use crate::text::{MAX_REASON, bounded};
+use crate::{Backend, LoadError, Model, onnx};
+use library::Library;
+use session::Sessions;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The backend that runs models in ONNX Runtime. Clones share the library.
+#[derive(Clone)]
+pub struct OnnxRuntime {
+    library: Library,
+}
+
+impl OnnxRuntime {
+    /// Finds and loads the library: where `ORT_DYLIB_PATH` says, else beside the executable, else in `data_dir`.
+    ///
+    /// A process holds one library: once a call has succeeded, later calls give the same one, wherever they point. A call that
+    /// fails may be repeated.
+    pub fn open(data_dir: Option<&Path>) -> Result<Self, OpenError> {
+        Ok(Self { library: library::open(data_dir)? })
+    }
+
+    /// The file that was loaded.
+    pub fn library_path(&self) -> &Path {
+        &self.library.path
+    }
+}
+
+impl Backend for OnnxRuntime {
+    fn profile(&self) -> String {
+        self.library.profile.to_string()
+    }
+
+    fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, LoadError> {
+        let info = onnx::inspect(model)?;
+        let sessions = Sessions::new(self.library.environment.clone(), info, model)
+            .map_err(|reason| LoadError::Backend { reason })?;
+        Ok(Arc::new(sessions))
+    }
+}
+
+/// Calls into the library; what goes wrong there comes back as bounded text, a panic of its binding included.
+fn guarded<T>(call: impl FnOnce() -> ort::Result<T>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Failure { code: error.code(), reason: bounded(error.message(), MAX_REASON) }),
+        Err(_) => Err(Failure {
+            code: ort::ErrorCode::GenericFailure,
+            reason: "the binding to ONNX Runtime panicked".to_owned(),
+        }),
+    }
+}
+
+struct Failure {
+    code: ort::ErrorCode,
+    reason: String,
+}

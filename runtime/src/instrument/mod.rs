@@ -1,0 +1,210 @@
+//! Makes a module meter itself.
+//!
+//! Two globals are appended: fuel that is left and call depth that is left. Every function pays before it does, in wasm,
+//! so the numbers follow from the semantics of WebAssembly and are the same whatever the engine makes of the code. Fuel is
+//! checked at the beginning of functions and loops and wherever a length was charged; between two checks lies a piece of code
+//! without loops. A run whose fuel is negative when it ends was out of fuel, however it ended.
+//!
+//! All index spaces keep their numbers, so code is copied as it is, with charges in between. The start function is no longer
+//! called by instantiation but exported, and custom sections except names are gone.
+
+mod cost;
+mod emit;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use crate::validate::{Outline, Refusal};
+use depx_host_abi::{exports, fuel, stack};
+use plan::Plan;
+use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
+use wasm_encoder::{
+    BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, Encode, ExportKind, GlobalType, Module, RawSection,
+    SectionId, ValType,
+};
+use wasmparser::FunctionBody;
+
+/// The version of what is injected. It is part of the execution profile: what a run is charged depends on it.
+pub(crate) const VERSION: u32 = 1;
+
+/// A function of a valid module.
+pub(crate) struct Function<'a> {
+    /// The index of its type.
+    pub(crate) ty: u32,
+    pub(crate) body: FunctionBody<'a>,
+    /// Parameters and locals.
+    pub(crate) locals: u32,
+    /// Whether a local holds a vector.
+    pub(crate) vectors: bool,
+    /// The highest operand stack.
+    pub(crate) height: u32,
+}
+
+/// The globals that were appended.
+#[derive(Clone, Copy)]
+struct Meters {
+    fuel: u32,
+    depth: u32,
+}
+
+/// Entries to append to a section.
+#[derive(Default)]
+struct Entries {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+/// Makes the module `wasm`, taken apart as `outline`, meter itself.
+pub(crate) fn instrument(wasm: &[u8], outline: &Outline<'_>) -> Result<Vec<u8>, Refusal> {
+    instrument_with(wasm, outline, Plan::of)
+}
+
+fn instrument_with(
+    wasm: &[u8],
+    outline: &Outline<'_>,
+    plan: impl Fn(&FunctionBody<'_>) -> Result<Plan, wasmparser::Error>,
+) -> Result<Vec<u8>, Refusal> {
+    let meters = Meters { fuel: outline.globals, depth: outline.globals + 1 };
+    let mut types = ResultTypes::new(outline);
+    let mut code = CodeSection::new();
+    let mut hints = BranchHints::new();
+    for (index, function) in (outline.imported_functions..).zip(&outline.functions) {
+        let plan = plan(&function.body)?;
+        let weight = match emit::weight(function, &plan) {
+            Some(slots) => Some((slots, types.block_type(function.ty)?)),
+            None => None,
+        };
+        let body = emit::emit(wasm, function, &plan, meters, weight)?;
+        if !body.checks.is_empty() {
+            let never = |&at| BranchHint { branch_func_offset: at, branch_hint_value: 0 };
+            hints.function_hints(index, body.checks.iter().map(never));
+        }
+        code.raw(&body.bytes);
+    }
+    Ok(assemble(outline, &types.appended, &globals(), &exported(outline, meters), &hints, &code))
+}
+
+/// Puts the module together again. A module that can be executed has types, exports and code, but it may lack globals.
+fn assemble(
+    outline: &Outline<'_>,
+    types: &Entries,
+    globals: &Entries,
+    exported: &Entries,
+    hints: &BranchHints,
+    code: &CodeSection,
+) -> Vec<u8> {
+    let mut module = Module::new();
+    let has_globals = outline.sections.iter().any(|(id, _)| *id == SectionId::Global as u8);
+    for &(id, content) in &outline.sections {
+        let mut append = |id: u8, content: &[u8], entries: &Entries| {
+            module.section(&RawSection { id, data: &entries.appended_to(content) });
+        };
+        if id == SectionId::Type as u8 {
+            append(id, content, types);
+        } else if id == SectionId::Global as u8 {
+            append(id, content, globals);
+        } else if id == SectionId::Export as u8 {
+            if !has_globals {
+                append(SectionId::Global as u8, &[0], globals);
+            }
+            append(id, content, exported);
+        } else if id == SectionId::Code as u8 {
+            module.section(hints);
+            module.section(code);
+        } else {
+            module.section(&RawSection { id, data: content });
+        }
+    }
+    module.finish()
+}
+
+impl Entries {
+    /// The content of a section with these entries at its end.
+    fn appended_to(&self, section: &[u8]) -> Vec<u8> {
+        let prefix = emit::leb128_len(section);
+        let count = section[..prefix].iter().rev().fold(0u32, |count, byte| count << 7 | u32::from(byte & 0x7f));
+        let mut bytes = Vec::with_capacity(section.len() + self.bytes.len() + 5);
+        (count + self.count).encode(&mut bytes);
+        bytes.extend_from_slice(&section[prefix..]);
+        bytes.extend_from_slice(&self.bytes);
+        bytes
+    }
+}
+
+/// Fuel and depth. The host sets fuel before it calls into the guest; until then there is none.
+fn globals() -> Entries {
+    let mut entries = Entries::default();
+    for initial in [0, i64::from(stack::DEPTH_LIMIT)] {
+        GlobalType { val_type: ValType::I64, mutable: true, shared: false }.encode(&mut entries.bytes);
+        ConstExpr::i64_const(initial).encode(&mut entries.bytes);
+        entries.count += 1;
+    }
+    entries
+}
+
+fn exported(outline: &Outline<'_>, meters: Meters) -> Entries {
+    let fuel = (exports::FUEL, ExportKind::Global, meters.fuel);
+    let depth = (exports::DEPTH, ExportKind::Global, meters.depth);
+    let start = outline.start.map(|function| (exports::INITIALIZE, ExportKind::Func, function));
+    let mut entries = Entries::default();
+    for (name, kind, index) in [fuel, depth].into_iter().chain(start) {
+        name.encode(&mut entries.bytes);
+        kind.encode(&mut entries.bytes);
+        index.encode(&mut entries.bytes);
+        entries.count += 1;
+    }
+    entries
+}
+
+/// Types of blocks that give what a function gives.
+struct ResultTypes<'a> {
+    outline: &'a Outline<'a>,
+    /// For each type of the module, its block type where it is known.
+    known: Vec<Option<BlockType>>,
+    appended: Entries,
+}
+
+impl<'a> ResultTypes<'a> {
+    fn new(outline: &'a Outline<'a>) -> Self {
+        Self { outline, known: vec![None; outline.types.len()], appended: Entries::default() }
+    }
+
+    /// The type of a block without parameters that gives the results of functions of type `ty`.
+    fn block_type(&mut self, ty: u32) -> Result<BlockType, Refusal> {
+        if let Some(known) = self.known[ty as usize] {
+            return Ok(known);
+        }
+        let results = self.outline.types[ty as usize].results();
+        let mut encoded = Vec::with_capacity(results.len());
+        for result in results {
+            encoded.push(RoundtripReencoder.val_type(*result).map_err(|error| match error {
+                wasm_encoder::reencode::Error::ParseError(error) => Refusal::from(error),
+                other => Refusal::new(depx_host_abi::refusal::RefusalCode::Malformed, other),
+            })?);
+        }
+        let block_type = match encoded[..] {
+            [] => BlockType::Empty,
+            [result] => BlockType::Result(result),
+            _ => {
+                let index = self.outline.types.len() as u32 + self.appended.count;
+                self.appended.function_type(&encoded);
+                BlockType::FunctionType(index)
+            }
+        };
+        self.known[ty as usize] = Some(block_type);
+        Ok(block_type)
+    }
+}
+
+impl Entries {
+    /// A function type without parameters.
+    fn function_type(&mut self, results: &[ValType]) {
+        self.bytes.push(0x60);
+        self.bytes.push(0);
+        (results.len() as u32).encode(&mut self.bytes);
+        results.iter().for_each(|result| result.encode(&mut self.bytes));
+        self.count += 1;
+    }
+}
+
+const _: () = assert!(fuel::GROW_MAX_PAGES * fuel::MEMORY_PAGE < 1 << 40, "a single charge cannot wrap the fuel");

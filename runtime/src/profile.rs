@@ -1,0 +1,74 @@
+//! What results of nodes can be compared: only those of one profile.
+
+use crate::{instrument, validate};
+use depx_host_abi::{fuel, stack, wasi};
+use depx_protocol::{DeterminismClass, Hash, Tag};
+
+/// Everything that decides a result beside the job itself. How code is compiled and where memory comes from is not among
+/// it: results do not depend on that.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Profile {
+    class: DeterminismClass,
+    /// What runs the models.
+    inference: String,
+}
+
+impl Profile {
+    /// WebAssembly alone.
+    pub(crate) fn exact() -> Self {
+        Self { class: DeterminismClass::Exact, inference: String::new() }
+    }
+
+    /// WebAssembly, and models on the vendor's kernels that `backend` describes.
+    pub(crate) fn pinned(backend: &str) -> Self {
+        Self { class: DeterminismClass::Pinned, inference: backend.to_owned() }
+    }
+
+    /// The profile's identity.
+    pub(crate) fn hash(&self) -> Hash {
+        Tag::Profile.hash(&[self.description().as_bytes()])
+    }
+
+    /// The canonical description: one `name=value` per line; what may contain a line break comes last.
+    fn description(&self) -> String {
+        format!(
+            "schedule={}\ninstrument={}\nfeatures={:#x}\ndepth={}\nwasi={}\nclass={}\ninference={}",
+            fuel::SCHEDULE_VERSION,
+            instrument::VERSION,
+            validate::FEATURES.bits(),
+            stack::DEPTH_LIMIT,
+            wasi::BEHAVIOUR_VERSION,
+            self.class.name(),
+            self.inference
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn the_description_is_pinned() {
+        expect![[r#"
+            schedule=1
+            instrument=1
+            features=0xc0000887f
+            depth=1048576
+            wasi=1
+            class=D0
+            inference="#]]
+        .assert_eq(&Profile::exact().description());
+        expect!["b815d6ad74fcb92dade5432bb7f33ed8a741f940970c00704ecfb5fa0d6167ba"]
+            .assert_eq(&Profile::exact().hash().to_string());
+    }
+
+    #[test]
+    fn backends_and_classes_make_different_profiles() {
+        let all = [Profile::exact(), Profile::pinned(""), Profile::pinned("onnxruntime 1.22 cpu")];
+        for (position, profile) in all.iter().enumerate() {
+            assert!(all[..position].iter().all(|other| other.hash() != profile.hash()));
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! Decides whether a module can be executed, from the module alone: the same on every node.
+
+use crate::instrument::Function;
+use depx_host_abi::refusal::RefusalCode;
+use depx_host_abi::{Import, ValueType, exports};
+use std::fmt;
+use wasmparser::{
+    ExternalKind, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, TypeRef,
+    ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+};
+
+/// Why a module cannot be executed: the same on every node, and part of the result.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The code that goes into the result.
+    pub code: RefusalCode,
+    /// What was wrong and what to do, in a sentence of at most 400 bytes.
+    pub reason: String,
+}
+
+/// A refusal says no more than this, in bytes: parts of it come from the module.
+const MAX_REASON: usize = 400;
+
+/// Names from the module are cut after this many bytes.
+const MAX_NAME: usize = 100;
+
+impl Refusal {
+    pub(crate) fn new(code: RefusalCode, reason: impl fmt::Display) -> Self {
+        let mut reason = reason.to_string().replace(char::is_control, "\u{fffd}");
+        reason.truncate(reason.floor_char_boundary(MAX_REASON));
+        Self { code, reason }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<wasmparser::Error> for Refusal {
+    fn from(error: wasmparser::Error) -> Self {
+        let missing = error.missing_wasm_feature();
+        match missing.and_then(|missing| OFF.iter().find(|proposal| missing.intersects(proposal.flag))) {
+            Some(Proposal { name, advice, .. }) => {
+                Self::new(RefusalCode::UnsupportedProposal, format_args!("the module uses {name}, {advice}"))
+            }
+            None => Self::new(
+                RefusalCode::Malformed,
+                format_args!(
+                    "the bytes are not a valid WebAssembly module: {} at byte {}; rebuild it, or fetch it again",
+                    error.message(),
+                    error.offset()
+                ),
+            ),
+        }
+    }
+}
+
+/// Proposals that modules may use. Each is deterministic, or made so by preparation, and emitted by common compilers.
+pub(crate) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
+    .union(WasmFeatures::BULK_MEMORY)
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::MULTI_VALUE)
+    .union(WasmFeatures::MUTABLE_GLOBAL)
+    .union(WasmFeatures::REFERENCE_TYPES)
+    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
+    .union(WasmFeatures::SIGN_EXTENSION)
+    .union(WasmFeatures::SIMD);
+
+/// A proposal that modules may not use.
+struct Proposal {
+    flag: WasmFeatures,
+    /// What the module uses.
+    name: &'static str,
+    /// Why it is off and what to do.
+    advice: &'static str,
+}
+
+const fn off(flag: WasmFeatures, name: &'static str, advice: &'static str) -> Proposal {
+    Proposal { flag, name, advice }
+}
+
+const YOUNG: &str = "which are too young for results that must stay the same; leave them off in the compiler";
+const REFERENCES: &str = "which are off because metering does not cover them; compile without them";
+
+/// Every other proposal. A test checks that none is in neither list.
+const OFF: &[Proposal] = &[
+    off(
+        WasmFeatures::THREADS,
+        "threads",
+        "which are off because results must be deterministic; compile without -pthread",
+    ),
+    off(
+        WasmFeatures::SHARED_EVERYTHING_THREADS,
+        "shared-everything threads",
+        "which are off because results must be deterministic; compile without threads",
+    ),
+    off(
+        WasmFeatures::RELAXED_SIMD,
+        "relaxed SIMD",
+        "whose results differ between processors; compile with -mno-relaxed-simd, plain SIMD is on",
+    ),
+    off(
+        WasmFeatures::TAIL_CALL,
+        "tail calls",
+        "which are off because call depth is metered; compile with -mno-tail-call",
+    ),
+    off(
+        WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS),
+        "exceptions",
+        "which are off because metering does not cover unwinding; compile with -fno-exceptions or panic=abort",
+    ),
+    off(WasmFeatures::MEMORY64, "64-bit memory", "which is off because bounds checks make it slow; target wasm32"),
+    off(WasmFeatures::MULTI_MEMORY, "several memories", "but a task has one; link it into a single memory"),
+    off(WasmFeatures::GC.union(WasmFeatures::GC_TYPES), "external or garbage-collected references", REFERENCES),
+    off(WasmFeatures::FUNCTION_REFERENCES, "typed function references", REFERENCES),
+    off(WasmFeatures::CUSTOM_DESCRIPTORS, "custom descriptors", REFERENCES),
+    off(WasmFeatures::STACK_SWITCHING, "stack switching", YOUNG),
+    off(WasmFeatures::WIDE_ARITHMETIC, "wide arithmetic operators", YOUNG),
+    off(WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes", YOUNG),
+    off(WasmFeatures::MEMORY_CONTROL, "memory control operators", YOUNG),
+    off(WasmFeatures::COMPACT_IMPORTS, "compact imports", YOUNG),
+    off(
+        WasmFeatures::COMPONENT_MODEL
+            .union(WasmFeatures::CM_VALUES)
+            .union(WasmFeatures::CM_NESTED_NAMES)
+            .union(WasmFeatures::CM_ASYNC)
+            .union(WasmFeatures::CM_ASYNC_STACKFUL)
+            .union(WasmFeatures::CM_MORE_ASYNC_BUILTINS)
+            .union(WasmFeatures::CM_THREADING)
+            .union(WasmFeatures::CM_ERROR_CONTEXT)
+            .union(WasmFeatures::CM_FIXED_LENGTH_LISTS)
+            .union(WasmFeatures::CM_GC)
+            .union(WasmFeatures::CM_MAP)
+            .union(WasmFeatures::CM64)
+            .union(WasmFeatures::CM_IMPLEMENTS)
+            .union(WasmFeatures::CM_CANON_NAMES),
+        "the component model",
+        "but tasks are modules of WASI preview 1; build for wasm32-wasip1 instead of wasm32-wasip2",
+    ),
+];
+
+/// What every module begins with.
+const MAGIC: &[u8] = b"\0asm";
+
+/// The header of a component, where a module has version 1.
+const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// Bytes of a module. Language runtimes with their libraries stay below 40 MiB; compiled code takes several times as much.
+pub(crate) const MAX_MODULE: usize = 64 << 20;
+/// Types. Each is registered with the engine; large programs have some hundreds.
+pub(crate) const MAX_TYPES: u32 = 10_000;
+/// Parameters and results of a type, each. They pass through the native stack; C and Rust programs stay below 100.
+pub(crate) const MAX_PARAMETERS: usize = 255;
+/// Imports. Just 52 functions can be imported, but compilers may import one twice.
+pub(crate) const MAX_IMPORTS: u32 = 1000;
+/// Functions. Each has a record in every instance; the largest known programs have about 70,000.
+pub(crate) const MAX_FUNCTIONS: u32 = 100_000;
+/// Tables. Compilers emit one; each pooled instance has room for all of them.
+pub(crate) const MAX_TABLES: u32 = 4;
+/// Elements that tables are declared with, together. Every one is written when an instance is made.
+pub(crate) const MAX_TABLE_ELEMENTS: u64 = 1 << 20;
+/// Globals. Each takes 16 bytes in every instance; compilers emit some dozens.
+pub(crate) const MAX_GLOBALS: u32 = 10_000;
+/// Exports. Linkers can be told to export every function.
+pub(crate) const MAX_EXPORTS: u32 = 100_000;
+/// Data and element segments, each. Some compilers emit one for each string of the program.
+pub(crate) const MAX_SEGMENTS: u32 = 50_000;
+/// Bytes of a function's body. Compile time grows faster than its size; interpreters' main loops stay below 500 KB.
+pub(crate) const MAX_FUNCTION: usize = 1 << 20;
+/// Parameters and locals of a function. Unoptimised code has one for each temporary.
+pub(crate) const MAX_LOCALS: u64 = 20_000;
+/// Blocks within blocks. A `switch` takes one for each of its cases.
+pub(crate) const MAX_NESTING: u32 = 10_000;
+/// Operands on the stack of one function. Compilers keep long-lived values in locals, so real ones stay below 1,000.
+pub(crate) const MAX_OPERANDS: u32 = 10_000;
+/// Targets of a branch table: cases of a `switch`. The compiler takes at most 65,520.
+pub(crate) const MAX_BRANCH_TARGETS: u32 = 50_000;
+
+/// A valid module, taken apart.
+pub(crate) struct Outline<'a> {
+    /// Every section except the start section and custom ones other than names, in order: number and content.
+    pub(crate) sections: Vec<(u8, &'a [u8])>,
+    pub(crate) types: Vec<FuncType>,
+    pub(crate) imported_functions: u32,
+    pub(crate) globals: u32,
+    /// The start function.
+    pub(crate) start: Option<u32>,
+    /// The functions that it defines.
+    pub(crate) functions: Vec<Function<'a>>,
+}
+
+/// Checks `wasm` and takes it apart.
+pub(crate) fn validate(wasm: &[u8]) -> Result<Outline<'_>, Refusal> {
+    if wasm.len() > MAX_MODULE {
+        return Err(Refusal::new(
+            RefusalCode::ModuleTooLarge,
+            format_args!("the module has {} bytes, {MAX_MODULE} are allowed; strip it, or split the task", wasm.len()),
+        ));
+    }
+    if !wasm.starts_with(MAGIC) {
+        return Err(Refusal::new(
+            RefusalCode::Malformed,
+            "the file is not a WebAssembly module; name the .wasm file that your compiler made",
+        ));
+    }
+    if wasm.starts_with(COMPONENT_HEADER) {
+        return Err(Refusal::new(
+            RefusalCode::UnsupportedProposal,
+            "the file is a component, but tasks are modules of WASI preview 1; \
+             build for wasm32-wasip1 instead of wasm32-wasip2",
+        ));
+    }
+    Validation::new(wasm).run()
+}
+
+/// The state of a validation.
+struct Validation<'a> {
+    wasm: &'a [u8],
+    validator: Validator,
+    allocations: FuncValidatorAllocations,
+    outline: Outline<'a>,
+    /// The type of each function, imported ones first.
+    function_types: Vec<u32>,
+    has_start: bool,
+    has_memory: bool,
+}
+
+impl<'a> Validation<'a> {
+    fn new(wasm: &'a [u8]) -> Self {
+        Self {
+            wasm,
+            validator: Validator::new_with_features(FEATURES),
+            allocations: FuncValidatorAllocations::default(),
+            outline: Outline {
+                sections: Vec::new(),
+                types: Vec::new(),
+                imported_functions: 0,
+                globals: 0,
+                start: None,
+                functions: Vec::new(),
+            },
+            function_types: Vec::new(),
+            has_start: false,
+            has_memory: false,
+        }
+    }
+
+    fn run(mut self) -> Result<Outline<'a>, Refusal> {
+        let mut parser = Parser::new(0);
+        parser.set_features(FEATURES);
+        for payload in parser.parse_all(self.wasm) {
+            let payload = payload?;
+            self.check_counts(&payload)?;
+            if let ValidPayload::Func(function, body) = self.validator.payload(&payload)? {
+                self.function(function, body)?;
+            }
+            self.section(&payload)?;
+        }
+        if !self.has_start {
+            return Err(Refusal::new(
+                RefusalCode::MissingStart,
+                "the module does not export the function `_start`; build a program with a main function, not a library",
+            ));
+        }
+        if !self.has_memory {
+            return Err(Refusal::new(
+                RefusalCode::MissingMemory,
+                "the module does not export its memory as `memory`; export it under that name",
+            ));
+        }
+        Ok(self.outline)
+    }
+
+    /// The limits that concern a section as a whole, before anything in it is looked at.
+    fn check_counts(&self, payload: &Payload<'a>) -> Result<(), Refusal> {
+        use RefusalCode::*;
+        match payload {
+            Payload::TypeSection(section) => within(TooManyTypes, "types", section.count(), MAX_TYPES),
+            Payload::ImportSection(section) => within(TooManyImports, "imports", section.count(), MAX_IMPORTS),
+            Payload::FunctionSection(section) => within(TooManyFunctions, "functions", section.count(), MAX_FUNCTIONS),
+            Payload::TableSection(section) => within(TooManyTables, "tables", section.count(), MAX_TABLES),
+            Payload::MemorySection(section) if section.count() > 1 => Err(Refusal::new(
+                UnsupportedProposal,
+                "the module uses several memories, but a task has one; link it into a single memory",
+            )),
+            Payload::GlobalSection(section) => within(TooManyGlobals, "globals", section.count(), MAX_GLOBALS),
+            Payload::ExportSection(section) => within(TooManyExports, "exports", section.count(), MAX_EXPORTS),
+            Payload::ElementSection(section) => {
+                within(TooManySegments, "element segments", section.count(), MAX_SEGMENTS)
+            }
+            Payload::DataSection(section) => within(TooManySegments, "data segments", section.count(), MAX_SEGMENTS),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes what preparation needs of a valid section, and checks what a task needs beyond being valid.
+    fn section(&mut self, payload: &Payload<'a>) -> Result<(), Refusal> {
+        match payload {
+            Payload::TypeSection(section) => {
+                for ty in section.clone().into_iter_err_on_gc_types() {
+                    self.ty(ty?)?;
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.clone().into_imports() {
+                    let import = import?;
+                    self.import(import.module, import.name, import.ty)?;
+                }
+            }
+            Payload::FunctionSection(section) => {
+                for ty in section.clone() {
+                    self.function_types.push(ty?);
+                }
+            }
+            Payload::TableSection(section) => {
+                let mut elements = 0u64;
+                for table in section.clone() {
+                    elements = elements.saturating_add(table?.ty.initial);
+                }
+                if elements > MAX_TABLE_ELEMENTS {
+                    return Err(too_many(RefusalCode::TooManyTables, "table elements", elements, MAX_TABLE_ELEMENTS));
+                }
+            }
+            Payload::GlobalSection(section) => self.outline.globals = section.count(),
+            Payload::ExportSection(section) => {
+                for export in section.clone() {
+                    let export = export?;
+                    self.export(export.name, export.kind, export.index)?;
+                }
+            }
+            Payload::StartSection { func, .. } => {
+                self.outline.start = Some(*func);
+                return Ok(());
+            }
+            Payload::CustomSection(section) if section.name() != "name" => return Ok(()),
+            _ => {}
+        }
+        if let Some((id, range)) = payload.as_section() {
+            // Of code, just the beginning has been read so far; it is kept function by function.
+            self.outline.sections.push((id, self.wasm.get(range).unwrap_or_default()));
+        }
+        Ok(())
+    }
+
+    fn ty(&mut self, ty: FuncType) -> Result<(), Refusal> {
+        let count = ty.params().len().max(ty.results().len());
+        if count > MAX_PARAMETERS {
+            let limit = MAX_PARAMETERS as u64;
+            return Err(too_many(RefusalCode::TooManyParameters, "parameters or results", count as u64, limit));
+        }
+        self.outline.types.push(ty);
+        Ok(())
+    }
+
+    fn import(&mut self, module: &str, name: &str, ty: TypeRef) -> Result<(), Refusal> {
+        let (module, name) = (excerpt(module), excerpt(name));
+        let known = match ty {
+            TypeRef::Func(index) | TypeRef::FuncExact(index) => {
+                Import::find(module, name).map(|import| (import, index))
+            }
+            TypeRef::Table(_) | TypeRef::Memory(_) | TypeRef::Global(_) | TypeRef::Tag(_) => None,
+        };
+        let Some((import, index)) = known else {
+            return Err(Refusal::new(
+                RefusalCode::UnknownImport,
+                format_args!(
+                    "the module imports {name:?} from {module:?}, which the sandbox does not offer; \
+                     only functions of WASI preview 1 and wasi-nn can be imported"
+                ),
+            ));
+        };
+        if !matches(&self.outline.types[index as usize], import) {
+            return Err(Refusal::new(
+                RefusalCode::ImportSignature,
+                format_args!(
+                    "the module imports {name:?} from {module:?} with another type than it has; \
+                     rebuild it against the headers of WASI preview 1"
+                ),
+            ));
+        }
+        self.function_types.push(index);
+        self.outline.imported_functions += 1;
+        Ok(())
+    }
+
+    fn export(&mut self, name: &str, kind: ExternalKind, index: u32) -> Result<(), Refusal> {
+        if name.starts_with(exports::RESERVED_PREFIX) {
+            return Err(Refusal::new(
+                RefusalCode::ReservedExport,
+                format_args!(
+                    "the module exports {:?}; names that begin with {:?} are reserved, rename it",
+                    excerpt(name),
+                    exports::RESERVED_PREFIX
+                ),
+            ));
+        }
+        self.has_memory |= name == exports::MEMORY && kind == ExternalKind::Memory;
+        if name == exports::START && kind == ExternalKind::Func {
+            let ty = &self.outline.types[self.function_types[index as usize] as usize];
+            if !ty.params().is_empty() || !ty.results().is_empty() {
+                return Err(Refusal::new(
+                    RefusalCode::StartSignature,
+                    "the module's `_start` has parameters or results; build it as a WASI command",
+                ));
+            }
+            self.has_start = true;
+        }
+        Ok(())
+    }
+
+    /// Validates a function's body and measures its operand stack.
+    fn function(
+        &mut self,
+        function: FuncToValidate<ValidatorResources>,
+        body: FunctionBody<'a>,
+    ) -> Result<(), Refusal> {
+        let (index, ty) = (function.index, function.ty);
+        let size = body.range().len();
+        if size > MAX_FUNCTION {
+            return Err(Refusal::new(
+                RefusalCode::FunctionTooLarge,
+                format_args!("function {index} has {size} bytes, {MAX_FUNCTION} are allowed; split it"),
+            ));
+        }
+        let mut locals = self.outline.types[ty as usize].params().len() as u64;
+        let mut vectors = false;
+        for group in body.get_locals_reader()? {
+            let (count, ty) = group?;
+            locals += u64::from(count);
+            vectors |= ty == ValType::V128;
+            if locals > MAX_LOCALS {
+                return Err(Refusal::new(
+                    RefusalCode::TooManyLocals,
+                    format_args!("function {index} has more than {MAX_LOCALS} locals; split it, or compile with -O"),
+                ));
+            }
+        }
+        let mut validator = function.into_validator(std::mem::take(&mut self.allocations));
+        let mut reader = body.get_binary_reader();
+        reader.set_features(FEATURES);
+        validator.read_locals(&mut reader)?;
+        let mut operators = wasmparser::OperatorsReader::new(reader);
+        let mut height = 0;
+        while !operators.eof() {
+            let (operator, offset) = operators.read_with_offset()?;
+            validator.op(offset, &operator)?;
+            height = height.max(validator.operand_stack_height());
+            let nested = validator.control_stack_height() > MAX_NESTING;
+            if nested || height > MAX_OPERANDS {
+                return Err(deep(index, nested));
+            }
+            if let Operator::BrTable { targets } = &operator {
+                let code = RefusalCode::BranchTableTooLarge;
+                within(code, "targets in one branch table", targets.len(), MAX_BRANCH_TARGETS)?;
+            }
+        }
+        operators.finish()?;
+        self.allocations = validator.into_allocations();
+        self.outline.functions.push(Function { ty, body, locals: locals as u32, vectors, height });
+        Ok(())
+    }
+}
+
+fn deep(function: u32, nested: bool) -> Refusal {
+    let (code, what, limit) = match nested {
+        true => (RefusalCode::NestingTooDeep, "nests blocks", MAX_NESTING),
+        false => (RefusalCode::OperandsTooDeep, "stacks up operands", MAX_OPERANDS),
+    };
+    Refusal::new(code, format_args!("function {function} {what} more than {limit} deep; split it"))
+}
+
+fn within(code: RefusalCode, what: &str, count: u32, limit: u32) -> Result<(), Refusal> {
+    if count > limit { Err(too_many(code, what, count.into(), limit.into())) } else { Ok(()) }
+}
+
+fn too_many(code: RefusalCode, what: &str, count: u64, limit: u64) -> Refusal {
+    Refusal::new(code, format_args!("the module has {count} {what}, {limit} are allowed; split the task"))
+}
+
+/// Whether a function type is that of an import.
+fn matches(ty: &FuncType, import: &Import) -> bool {
+    let same = |found: &[ValType], known: &[ValueType]| {
+        found.len() == known.len()
+            && found.iter().zip(known).all(|(found, known)| match known {
+                ValueType::I32 => *found == ValType::I32,
+                ValueType::I64 => *found == ValType::I64,
+            })
+    };
+    same(ty.params(), import.params) && same(ty.results(), import.results)
+}
+
+/// The beginning of a name from the module.
+fn excerpt(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_NAME)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_proposal_is_stated() {
+        let off = OFF.iter().fold(WasmFeatures::empty(), |off, proposal| {
+            assert!(!off.intersects(proposal.flag), "{} is stated twice", proposal.name);
+            off | proposal.flag
+        });
+        assert!(!off.intersects(FEATURES));
+        assert_eq!(off | FEATURES, WasmFeatures::all());
+    }
+
+    #[test]
+    fn reasons_are_bounded_and_printable() {
+        let refusal = Refusal::new(RefusalCode::Malformed, format_args!("\u{1b}[31m{}", "ü".repeat(1000)));
+        assert!(refusal.reason.len() <= MAX_REASON && refusal.reason.starts_with("\u{fffd}[31mü"));
+    }
+}

@@ -1,0 +1,12 @@
+//! Guests as WebAssembly text, run by the real engine.
+
+mod backend;
+mod inference;
+mod jobs;
+mod limits;
+mod outcomes;
+mod prepare;
+mod script;
+mod support;
+mod tmp_wts;
+mod wasi;

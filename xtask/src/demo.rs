@@ -1,0 +1,54 @@
+//! Running the product: the demonstration and the benchmarks.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::cache::Cache;
+use crate::ort;
+use crate::process::{cargo, run, step};
+use crate::workspace::Workspace;
+
+/// What `depx` is told; `cargo xtask demo` adds its own arguments after these.
+const DEMO: [&str; 5] = ["demo", "--home", "target/demo/home", "--out", "target/demo/out"];
+
+/// Builds `depx` and runs the demonstration with it. Gives what it exits with.
+pub(crate) fn demo(workspace: &Workspace, cache: &Cache, arguments: &[String]) -> Result<ExitCode> {
+    let onnx_runtime = ort::find_or_fetch(cache)?;
+    step("Building depx");
+    run(cargo().args(["build", "--locked", "--package", "depx-cli"]).current_dir(workspace.root()))?;
+
+    let depx = workspace.target("debug").join("depx");
+    step(format!("depx {}", DEMO.map(str::to_owned).iter().chain(arguments).cloned().collect::<Vec<_>>().join(" ")));
+    pass_through(
+        Command::new(&depx).args(DEMO).args(arguments).env(ort::VARIABLE, onnx_runtime).current_dir(workspace.root()),
+    )
+}
+
+/// Runs the benchmarks, optimised. Gives what they exit with.
+pub(crate) fn bench(workspace: &Workspace, cache: &Cache, arguments: &[String]) -> Result<ExitCode> {
+    let onnx_runtime = ort::find_or_fetch(cache)?;
+    let mut bench = cargo();
+    bench.args(["run", "--release", "--locked", "--package", "depx-bench", "--"]).args(arguments);
+    pass_through(bench.env(ort::VARIABLE, onnx_runtime).current_dir(workspace.root()))
+}
+
+fn pass_through(command: &mut Command) -> Result<ExitCode> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("{program} could not be started"))?;
+    // A process that a signal ended has no code of its own.
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_the_childs() {
+        for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 1)] {
+            let given = pass_through(Command::new("sh").args(["-c", script])).unwrap();
+            assert_eq!(format!("{given:?}"), format!("{:?}", ExitCode::from(code)), "{script}");
+        }
+    }
+}
