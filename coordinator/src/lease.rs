@@ -135,7 +135,7 @@ impl Committed {
         let limit = spec.input.items().saturating_mul(per_item).saturating_add(OUTPUT_OVERHEAD);
         let output = read_bytes(&mut conversation.receive, output_len, limit).await?;
         let bundle = ReceiptBundle { job: self.offer.job, assignment: self.offer.assignment, result, salt, receipt };
-        bundle.verify()?;
+        bundle.verify_execution(bundle.assignment.assignment.job)?;
         JobOutput::verified(&output, &bundle.result)?;
         write_frame(&mut self.conversation.send, &LeaseReply::Done).await?;
         self.conversation.over = true;

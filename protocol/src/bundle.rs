@@ -57,7 +57,14 @@ impl ReceiptBundle {
     /// Checks three signatures and that all five parts speak of the same execution.
     pub fn verify(&self) -> Result<Verified, BundleError> {
         let job = self.job.verify()?;
-        let assignment = self.assignment.verify()?;
+        self.assignment.verify()?;
+        self.verify_execution(job)
+    }
+
+    /// Checks what is the executor's: its signature, and that all five parts speak of the same execution. For whoever has
+    /// verified the job spec, whose identity is `job`, and has made the assignment.
+    pub fn verify_execution(&self, job: Hash) -> Result<Verified, BundleError> {
+        let assignment = &self.assignment.assignment;
         let body = &self.receipt.body;
         self.receipt.verify(&assignment.settlement).map_err(BundleError::Receipt)?;
         let result = self.result.hash();

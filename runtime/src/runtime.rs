@@ -12,7 +12,7 @@ use crate::watch::Watch;
 use crate::{Cancel, Executable, HostFault, Job, JobResult, NamedModel, Outcome, Setting, Task, Volume, nn, wasi};
 use bytes::Bytes;
 use depx_models::Backend;
-use depx_protocol::{Blob, DeterminismClass, Hash, JobInput, JobSpec, Status, merkle};
+use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, JobInput, JobSpec, Status, merkle};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -268,17 +268,15 @@ impl Items {
         let inputs = match input {
             // The content itself, not a copy.
             JobInput::Compute(_) => vec![content.clone()],
-            JobInput::Batch { items, .. } => {
-                let status = Status::InvalidInput;
-                let invalid = |code, detail| Halt::Refused(Refused { status, code, input_root: None, detail });
+            JobInput::Batch { .. } => {
                 let pack = input.unpack(content).map_err(|error| {
-                    invalid(INPUT_MALFORMED, bounded(&format!("the input is not an item pack: {error}")))
+                    let code = match error {
+                        DecodeError::ItemCount { .. } => INPUT_ITEM_COUNT,
+                        _ => INPUT_MALFORMED,
+                    };
+                    let detail = bounded(&format!("the input: {error}"));
+                    Halt::Refused(Refused { status: Status::InvalidInput, code, input_root: None, detail })
                 })?;
-                let found = pack.0.len() as u64;
-                if found != *items {
-                    let detail = format!("the input holds {found} items, and the job spec says {items}");
-                    return Err(invalid(INPUT_ITEM_COUNT, detail));
-                }
                 pack.0.into_iter().map(|item| Bytes::from(Vec::from(item))).collect()
             }
         };

@@ -185,7 +185,6 @@ pub(crate) struct Outline<'a> {
     /// Every section except the start section and custom ones other than names, in order: number and content.
     pub(crate) sections: Vec<(u8, &'a [u8])>,
     pub(crate) types: Vec<FuncType>,
-    pub(crate) imported_functions: u32,
     pub(crate) globals: u32,
     /// The start function.
     pub(crate) start: Option<u32>,
@@ -238,7 +237,6 @@ impl<'a> Validation<'a> {
             outline: Outline {
                 sections: Vec::new(),
                 types: Vec::new(),
-                imported_functions: 0,
                 globals: 0,
                 start: None,
                 functions: Vec::new(),
@@ -383,7 +381,6 @@ impl<'a> Validation<'a> {
             ));
         }
         self.function_types.push(index);
-        self.outline.imported_functions += 1;
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! What a reader of the repository should not meet: overlong files, unfinished code, paths of someone's machine, bulk.
+//! What a reader of the repository should not meet: overlong files, unfinished code, paths of someone's machine, bulk, and
+//! promises whose test does not exist.
 
 use std::fmt;
 use std::fs;
@@ -17,6 +18,9 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Unfinished or silenced code. Split here, so that this file does not name itself.
 const STUBS: [&str; 4] =
     [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!("), concat!("#[ign", "ore")];
+
+/// Numbered promises, each naming its tests as `file.rs: function`.
+const PROMISES: &str = "SPECIFICATION.md";
 
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
@@ -41,6 +45,8 @@ pub(crate) fn tidy(workspace: &Workspace) -> Result<()> {
             inspect(&file, &path, &places, &mut findings)?;
         }
     }
+    let promises = fs::read_to_string(workspace.root().join(PROMISES)).context("the specification cannot be read")?;
+    check_promises(&promises, workspace.root(), &mut findings);
     for finding in &findings {
         eprintln!("{finding}");
     }
@@ -97,6 +103,17 @@ fn inspect(file: &str, path: &Path, places: &[String], findings: &mut Vec<Findin
     Ok(())
 }
 
+/// Finds the tests that the specification names and that do not exist.
+fn check_promises(promises: &str, root: &Path, findings: &mut Vec<Finding>) {
+    for quoted in promises.split('`').skip(1).step_by(2) {
+        let Some((file, test)) = quoted.split_once(".rs: ") else { continue };
+        let source = fs::read_to_string(root.join(format!("{file}.rs"))).unwrap_or_default();
+        if !source.contains(&format!("fn {test}(")) {
+            findings.push(Finding { file: PROMISES.to_owned(), what: format!("there is no test {test} in {file}.rs") });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,5 +146,16 @@ mod tests {
         }
         let binary = b"\0\xff\n/home/someone/project/src/lib.rs\0";
         assert!(findings("a.wasm", binary)[0].starts_with("a.wasm: line 2 names /home/someone/project"));
+    }
+
+    #[test]
+    fn promises_without_a_test_are_found() {
+        let home = tempfile::tempdir().unwrap();
+        fs::write(home.path().join("here.rs"), "#[test]\nfn it_holds() {}\n").unwrap();
+        let mut findings = Vec::new();
+        let promises = "1. `here.rs: it_holds` 2. `here.rs: it_hol` 3. `there.rs: it_holds` 4. `code`";
+        check_promises(promises, home.path(), &mut findings);
+        let named: Vec<_> = findings.iter().map(|finding| finding.what.as_str()).collect();
+        assert_eq!(named, ["there is no test it_hol in here.rs", "there is no test it_holds in there.rs"]);
     }
 }

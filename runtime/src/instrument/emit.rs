@@ -5,14 +5,6 @@ use super::{Function, Meters};
 use depx_host_abi::{fuel, stack};
 use wasm_encoder::{BlockType, Encode, Instruction, ValType};
 
-/// A metered function.
-pub(super) struct Body {
-    /// Its encoding, without the leading size.
-    pub(super) bytes: Vec<u8>,
-    /// Where its checks are: offsets of `if` operators that are never taken unless the run ends.
-    pub(super) checks: Vec<u32>,
-}
-
 /// Slots of call depth that the function takes, or `None` if it need not be counted.
 pub(super) fn weight(function: &Function<'_>, plan: &Plan) -> Option<u32> {
     let width = if plan.vectors || function.vectors { 2 } else { 1 };
@@ -21,26 +13,23 @@ pub(super) fn weight(function: &Function<'_>, plan: &Plan) -> Option<u32> {
     (plan.calls || slots > stack::LEAF_SLOTS).then_some(slots)
 }
 
-/// Writes `function` as `plan` says. Where `weight` counts it, `results` is the block type of its results.
+/// The encoding of `function`, metered as `plan` says. Where it is counted, `counted` holds the slots that it takes and the type of
+/// a block that gives its results.
 pub(super) fn emit(
     wasm: &[u8],
     function: &Function<'_>,
     plan: &Plan,
     meters: Meters,
-    weight: Option<(u32, BlockType)>,
-) -> Result<Body, wasmparser::Error> {
+    counted: Option<(u32, BlockType)>,
+) -> Result<Vec<u8>, wasmparser::Error> {
     let code = function.body.get_binary_reader_for_operators()?.original_position()..function.body.range().end;
     let needs_scratch = plan.edits.iter().any(|edit| matches!(edit.change, Change::ChargeLength(_)));
-    let mut writer = Writer {
-        bytes: Vec::with_capacity(function.body.range().len() * 2 + 64),
-        checks: Vec::new(),
-        meters,
-        scratch: function.locals,
-    };
+    let mut writer =
+        Writer { bytes: Vec::with_capacity(function.body.range().len() * 2 + 64), meters, scratch: function.locals };
     let locals = &wasm[function.body.range().start..code.start];
     writer.locals(locals, function.body.get_locals_reader()?.get_count(), needs_scratch);
     writer.charge(plan.costs[0]);
-    match weight {
+    match counted {
         Some((slots, results)) => {
             writer.enter(slots);
             writer.op(Instruction::Block(results));
@@ -59,7 +48,7 @@ pub(super) fn emit(
                     writer.check();
                 }
             }
-            Change::Return { blocks } if weight.is_some() => {
+            Change::Return { blocks } if counted.is_some() => {
                 // The block around the function is where its own label was.
                 writer.op(Instruction::Br(blocks));
                 copied += RETURN_LEN;
@@ -69,11 +58,11 @@ pub(super) fn emit(
         }
     }
     writer.bytes.extend_from_slice(&wasm[copied..code.end]);
-    if let Some((slots, _)) = weight {
+    if let Some((slots, _)) = counted {
         writer.leave(slots);
         writer.op(Instruction::End);
     }
-    Ok(Body { bytes: writer.bytes, checks: writer.checks })
+    Ok(writer.bytes)
 }
 
 /// Bytes of the operator `return`.
@@ -81,7 +70,6 @@ const RETURN_LEN: usize = 1;
 
 struct Writer {
     bytes: Vec<u8>,
-    checks: Vec<u32>,
     meters: Meters,
     /// The local that holds lengths, after all others.
     scratch: u32,
@@ -152,9 +140,13 @@ impl Writer {
     }
 
     fn trap_if_negative(&mut self) {
-        self.ops([Instruction::I64Const(0), Instruction::I64LtS]);
-        self.checks.push(self.bytes.len() as u32);
-        self.ops([Instruction::If(BlockType::Empty), Instruction::Unreachable, Instruction::End]);
+        self.ops([
+            Instruction::I64Const(0),
+            Instruction::I64LtS,
+            Instruction::If(BlockType::Empty),
+            Instruction::Unreachable,
+            Instruction::End,
+        ]);
     }
 
     /// Pays for the length on top of the stack and leaves it there. Lengths are unsigned.

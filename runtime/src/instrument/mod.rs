@@ -19,8 +19,7 @@ use depx_host_abi::{exports, fuel, stack};
 use plan::Plan;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    BlockType, BranchHint, BranchHints, CodeSection, ConstExpr, Encode, ExportKind, GlobalType, Module, RawSection,
-    SectionId, ValType,
+    BlockType, CodeSection, ConstExpr, Encode, ExportKind, GlobalType, Module, RawSection, SectionId, ValType,
 };
 use wasmparser::FunctionBody;
 
@@ -67,21 +66,15 @@ fn instrument_with(
     let meters = Meters { fuel: outline.globals, depth: outline.globals + 1 };
     let mut types = ResultTypes::new(outline);
     let mut code = CodeSection::new();
-    let mut hints = BranchHints::new();
-    for (index, function) in (outline.imported_functions..).zip(&outline.functions) {
+    for function in &outline.functions {
         let plan = plan(&function.body)?;
-        let weight = match emit::weight(function, &plan) {
+        let counted = match emit::weight(function, &plan) {
             Some(slots) => Some((slots, types.block_type(function.ty)?)),
             None => None,
         };
-        let body = emit::emit(wasm, function, &plan, meters, weight)?;
-        if !body.checks.is_empty() {
-            let never = |&at| BranchHint { branch_func_offset: at, branch_hint_value: 0 };
-            hints.function_hints(index, body.checks.iter().map(never));
-        }
-        code.raw(&body.bytes);
+        code.raw(&emit::emit(wasm, function, &plan, meters, counted)?);
     }
-    Ok(assemble(outline, &types.appended, &globals(), &exported(outline, meters), &hints, &code))
+    Ok(assemble(outline, &types.appended, &globals(), &exported(outline, meters), &code))
 }
 
 /// Puts the module together again. A module that can be executed has types, exports and code, but it may lack globals.
@@ -90,7 +83,6 @@ fn assemble(
     types: &Entries,
     globals: &Entries,
     exported: &Entries,
-    hints: &BranchHints,
     code: &CodeSection,
 ) -> Vec<u8> {
     let mut module = Module::new();
@@ -109,7 +101,6 @@ fn assemble(
             }
             append(id, content, exported);
         } else if id == SectionId::Code as u8 {
-            module.section(hints);
             module.section(code);
         } else {
             module.section(&RawSection { id, data: content });

@@ -205,4 +205,3 @@ fn models_that_cannot_be_used_are_results_and_backends_that_fail_are_faults() {
         assert!(reason == "the library is not well" || reason == "the device is lost", "{reason}");
     }
 }
-

@@ -4,7 +4,7 @@ use crate::script::Arg::{I, L, P};
 use crate::script::Script;
 use crate::support::{JobBuilder, RUNTIME, engines, wat};
 use depx_host_abi::refusal::RefusalCode;
-use depx_protocol::{Canonical, JobInput, JobOutput, JobSpec, Status, blob_hash, merkle};
+use depx_protocol::{Canonical, ItemOutput, JobInput, JobOutput, JobSpec, Status, blob_hash, merkle};
 use depx_runtime::{Cancel, EngineOptions, HostFault, InProcess, Job, Runtime, RuntimeOptions, WorkerLauncher};
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
@@ -65,7 +65,7 @@ fn a_batch_runs_each_item_in_a_fresh_instance() {
     for (index, (item, input)) in result.output.items.iter().zip(items).enumerate() {
         assert_eq!(item.leaf.index, index as u64);
         assert_eq!(&item.stdout[..], input.as_bytes());
-        assert_eq!(item.leaf.output, blob_hash(input.as_bytes()));
+        assert_eq!(item.leaf.output, ItemOutput::output_hash(input.as_bytes(), &[]));
     }
     // Of the first that did not succeed.
     assert_eq!((result.core.status, result.core.code, result.core.item_count), (Status::ExitCode, 7, 5));
@@ -170,8 +170,8 @@ fn inputs_that_are_not_what_the_spec_says_are_results() {
         spec.input = JobInput::Batch { pack, items: 3 };
     });
     for (job, code, detail) in [
-        (malformed, 1, "the input is not an item pack: not the expected CBOR structure"),
-        (miscounted, 2, "the input holds 2 items, and the job spec says 3"),
+        (malformed, 1, "the input: not the expected CBOR structure"),
+        (miscounted, 2, "the input: the pack holds 2 items where the job states 3"),
     ] {
         let result = run(&job.build(&RUNTIME));
         assert_eq!((result.core.status, result.core.code), (Status::InvalidInput, code));
@@ -251,7 +251,8 @@ fn workers_in_this_process_give_the_same_results() {
 #[test]
 fn seeds_follow_from_job_and_item() {
     let job = JobBuilder::new(&everything()).file("data/in", b"data").build(&RUNTIME);
-    let other = JobBuilder::new(&everything()).file("data/in", b"data").spec(|spec| spec.nonce = [3; 16]).build(&RUNTIME);
+    let other =
+        JobBuilder::new(&everything()).file("data/in", b"data").spec(|spec| spec.nonce = [3; 16]).build(&RUNTIME);
     assert_ne!(JobSpec::seed(&job.id, 0), JobSpec::seed(&other.id, 0));
     assert_ne!(run(&job).output.items[0].stdout, run(&other).output.items[0].stdout);
 }

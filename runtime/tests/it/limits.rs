@@ -28,13 +28,13 @@ fn growth_within_the_limits_succeeds_and_beyond_them_fails_everywhere() {
         grow_table(1),
         grow_table(1_000_000),
         grow_table(-1),
-        "(call $tell (table.grow 1 (ref.null extern) (i32.const 100)))".into(),
-        "(call $tell (table.grow 1 (ref.null extern) (i32.const 95000)))".into(),
+        "(call $tell (table.grow 1 (ref.null func) (i32.const 100)))".into(),
+        "(call $tell (table.grow 1 (ref.null func) (i32.const 95000)))".into(),
     ];
     let expected = [0, 8, 16, -1, -1, -1, 0, 5000, -1, -1, 0, -1];
     let text = format!(
         r#"(module (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-           (memory (export "memory") 0) (table 0 funcref) (table 0 200 externref)
+           (memory (export "memory") 0) (table 0 funcref) (table 0 200 funcref)
            (func $tell (param i32)
              (i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 4))
              (i32.store (i32.const 16) (local.get 0))

@@ -123,7 +123,7 @@ fn declared_memory_and_tables_beyond_the_limits_end_the_run_before_it_starts() {
     // All tables together.
     let tables = || {
         Guest::new(
-            r#"(module (memory (export "memory") 1) (table 6 funcref) (table 5 externref) (func (export "_start")))"#,
+            r#"(module (memory (export "memory") 1) (table 6 funcref) (table 5 funcref) (func (export "_start")))"#,
         )
     };
     let over = tables().limits(|limits| limits.table_elements = 10).run();

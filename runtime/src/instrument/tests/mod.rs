@@ -3,6 +3,7 @@
 mod depth;
 mod fuel;
 mod generated;
+mod ratio;
 
 use super::instrument_with;
 use super::plan::Plan;
