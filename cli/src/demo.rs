@@ -132,7 +132,7 @@ fn depx(global: &Global, command: &str, receipt: &Path) -> Result<bool> {
     if global.json {
         child.arg("--json");
     } else {
-        println!("$ depx {command} {}", receipt.display());
+        println!("> depx {command} {}", receipt.display());
     }
     Ok(child.status().with_context(|| format!("cannot run depx {command}"))?.success())
 }

@@ -148,10 +148,11 @@ impl Client {
                     on_event(JobEvent::NoShow { executor, detail: bounded(&detail) });
                 }
                 ClientEvent::Vote { bundle } => {
-                    let verified = bundle.verify()?;
-                    if verified.job != job || verified.coordinator != self.coordinator {
+                    if bundle.job != signed || bundle.assignment.assignment.coordinator != self.coordinator {
                         return Err(ClientError::Foreign);
                     }
+                    bundle.assignment.verify().map_err(BundleError::from)?;
+                    bundle.verify_execution(job)?;
                     if receipts.len() == MAX_RECEIPTS {
                         return Err(ClientError::Unexpected);
                     }

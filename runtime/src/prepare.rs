@@ -17,8 +17,8 @@ use wasmtime::{Engine, Module};
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// No node can execute this module; that is the job's result.
-    #[error("the module is refused: {0}")]
-    Refused(#[source] Refusal),
+    #[error(transparent)]
+    Refused(Refusal),
     /// This node failed.
     #[error(transparent)]
     Fault(#[from] HostFault),

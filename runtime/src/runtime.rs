@@ -9,7 +9,9 @@ use crate::prepare::{PrepareError, Preparer};
 use crate::profile::Profile;
 use crate::prove::{self, Refused};
 use crate::watch::Watch;
-use crate::{Cancel, Executable, HostFault, Job, JobResult, NamedModel, Outcome, Setting, Task, Volume, nn, wasi};
+use crate::{
+    Cancel, Executable, HostFault, Inference, Job, JobResult, NamedModel, Outcome, Setting, Task, Volume, nn, wasi,
+};
 use bytes::Bytes;
 use depx_models::Backend;
 use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, JobInput, JobSpec, Status, merkle};
@@ -166,12 +168,9 @@ impl Runtime {
         let mut loaded = Vec::with_capacity(job.spec.models.len());
         for declared in &job.spec.models {
             let onnx = blob(job, &declared.blob)?;
-            let models = match (job.spec.class, &self.0.models) {
-                (DeterminismClass::Pinned, Some(models)) => models,
-                _ => {
-                    let detail = format!("jobs of class {} cannot use models; ask for D2", job.spec.class.name());
-                    return Err(items.refuse(Status::InvalidModel, MODEL_NOT_OFFERED, detail));
-                }
+            let (DeterminismClass::Pinned, Some(models)) = (job.spec.class, &self.0.models) else {
+                let detail = format!("jobs of class {} cannot use models; ask for D2", job.spec.class.name());
+                return Err(items.refuse(Status::InvalidModel, MODEL_NOT_OFFERED, detail));
             };
             let hash = declared.blob.hash;
             let model = models.load(hash, onnx).map_err(|failure| match failure {
@@ -313,5 +312,6 @@ fn blob<'j>(job: &'j Job, blob: &Blob) -> Result<&'j Bytes, HostFault> {
 /// Bytes of memory that an outcome takes, about.
 fn held_len(outcome: &Outcome) -> u64 {
     let files = outcome.files.iter().map(|file| file.path.len() + file.content.len()).sum::<usize>();
-    (size_of::<Outcome>() + outcome.stdout.len() + outcome.log.len() + files) as u64
+    let inferences = outcome.inferences.len() * size_of::<Inference>();
+    (size_of::<Outcome>() + outcome.stdout.len() + outcome.log.len() + files + inferences) as u64
 }

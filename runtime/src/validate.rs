@@ -1,147 +1,19 @@
 //! Decides whether a module can be executed, from the module alone: the same on every node.
 
+mod features;
+mod refusal;
+
+pub(crate) use features::FEATURES;
+pub use refusal::Refusal;
+
 use crate::instrument::Function;
 use depx_host_abi::refusal::RefusalCode;
 use depx_host_abi::{Import, ValueType, exports};
-use std::fmt;
+use refusal::excerpt;
 use wasmparser::{
     ExternalKind, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, TypeRef,
-    ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    ValType, ValidPayload, Validator, ValidatorResources,
 };
-
-/// Why a module cannot be executed: the same on every node, and part of the result.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    /// The code that goes into the result.
-    pub code: RefusalCode,
-    /// What was wrong and what to do, in a sentence of at most 400 bytes.
-    pub reason: String,
-}
-
-/// A refusal says no more than this, in bytes: parts of it come from the module.
-const MAX_REASON: usize = 400;
-
-/// Names from the module are cut after this many bytes.
-const MAX_NAME: usize = 100;
-
-impl Refusal {
-    pub(crate) fn new(code: RefusalCode, reason: impl fmt::Display) -> Self {
-        let mut reason = reason.to_string().replace(char::is_control, "\u{fffd}");
-        reason.truncate(reason.floor_char_boundary(MAX_REASON));
-        Self { code, reason }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl From<wasmparser::Error> for Refusal {
-    fn from(error: wasmparser::Error) -> Self {
-        let missing = error.missing_wasm_feature();
-        match missing.and_then(|missing| OFF.iter().find(|proposal| missing.intersects(proposal.flag))) {
-            Some(Proposal { name, advice, .. }) => {
-                Self::new(RefusalCode::UnsupportedProposal, format_args!("the module uses {name}, {advice}"))
-            }
-            None => Self::new(
-                RefusalCode::Malformed,
-                format_args!(
-                    "the bytes are not a valid WebAssembly module: {} at byte {}; rebuild it, or fetch it again",
-                    error.message(),
-                    error.offset()
-                ),
-            ),
-        }
-    }
-}
-
-/// Proposals that modules may use. Each is deterministic, or made so by preparation, and emitted by common compilers.
-pub(crate) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
-    .union(WasmFeatures::BULK_MEMORY)
-    .union(WasmFeatures::EXTENDED_CONST)
-    .union(WasmFeatures::MULTI_VALUE)
-    .union(WasmFeatures::MUTABLE_GLOBAL)
-    .union(WasmFeatures::REFERENCE_TYPES)
-    .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
-    .union(WasmFeatures::SIGN_EXTENSION)
-    .union(WasmFeatures::SIMD);
-
-/// A proposal that modules may not use.
-struct Proposal {
-    flag: WasmFeatures,
-    /// What the module uses.
-    name: &'static str,
-    /// Why it is off and what to do.
-    advice: &'static str,
-}
-
-const fn off(flag: WasmFeatures, name: &'static str, advice: &'static str) -> Proposal {
-    Proposal { flag, name, advice }
-}
-
-const YOUNG: &str = "which are too young for results that must stay the same; leave them off in the compiler";
-const REFERENCES: &str = "which are off because metering does not cover them; compile without them";
-
-/// Every other proposal. A test checks that none is in neither list.
-const OFF: &[Proposal] = &[
-    off(
-        WasmFeatures::THREADS,
-        "threads",
-        "which are off because results must be deterministic; compile without -pthread",
-    ),
-    off(
-        WasmFeatures::SHARED_EVERYTHING_THREADS,
-        "shared-everything threads",
-        "which are off because results must be deterministic; compile without threads",
-    ),
-    off(
-        WasmFeatures::RELAXED_SIMD,
-        "relaxed SIMD",
-        "whose results differ between processors; compile with -mno-relaxed-simd, plain SIMD is on",
-    ),
-    off(
-        WasmFeatures::TAIL_CALL,
-        "tail calls",
-        "which are off because call depth is metered; compile with -mno-tail-call",
-    ),
-    off(
-        WasmFeatures::EXCEPTIONS.union(WasmFeatures::LEGACY_EXCEPTIONS),
-        "exceptions",
-        "which are off because metering does not cover unwinding; compile with -fno-exceptions or panic=abort",
-    ),
-    off(WasmFeatures::MEMORY64, "64-bit memory", "which is off because bounds checks make it slow; target wasm32"),
-    off(WasmFeatures::MULTI_MEMORY, "several memories", "but a task has one; link it into a single memory"),
-    off(WasmFeatures::GC.union(WasmFeatures::GC_TYPES), "external or garbage-collected references", REFERENCES),
-    off(WasmFeatures::FUNCTION_REFERENCES, "typed function references", REFERENCES),
-    off(WasmFeatures::CUSTOM_DESCRIPTORS, "custom descriptors", REFERENCES),
-    off(WasmFeatures::STACK_SWITCHING, "stack switching", YOUNG),
-    off(WasmFeatures::WIDE_ARITHMETIC, "wide arithmetic operators", YOUNG),
-    off(WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes", YOUNG),
-    off(WasmFeatures::MEMORY_CONTROL, "memory control operators", YOUNG),
-    off(WasmFeatures::COMPACT_IMPORTS, "compact imports", YOUNG),
-    off(
-        WasmFeatures::COMPONENT_MODEL
-            .union(WasmFeatures::CM_VALUES)
-            .union(WasmFeatures::CM_NESTED_NAMES)
-            .union(WasmFeatures::CM_ASYNC)
-            .union(WasmFeatures::CM_ASYNC_STACKFUL)
-            .union(WasmFeatures::CM_MORE_ASYNC_BUILTINS)
-            .union(WasmFeatures::CM_THREADING)
-            .union(WasmFeatures::CM_ERROR_CONTEXT)
-            .union(WasmFeatures::CM_FIXED_LENGTH_LISTS)
-            .union(WasmFeatures::CM_GC)
-            .union(WasmFeatures::CM_MAP)
-            .union(WasmFeatures::CM64)
-            .union(WasmFeatures::CM_IMPLEMENTS)
-            .union(WasmFeatures::CM_CANON_NAMES),
-        "the component model",
-        "but tasks are modules of WASI preview 1; build for wasm32-wasip1 instead of wasm32-wasip2",
-    ),
-];
 
 /// What every module begins with.
 const MAGIC: &[u8] = b"\0asm";
@@ -488,30 +360,4 @@ fn matches(ty: &FuncType, import: &Import) -> bool {
             })
     };
     same(ty.params(), import.params) && same(ty.results(), import.results)
-}
-
-/// The beginning of a name from the module.
-fn excerpt(name: &str) -> &str {
-    &name[..name.floor_char_boundary(MAX_NAME)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_proposal_is_stated() {
-        let off = OFF.iter().fold(WasmFeatures::empty(), |off, proposal| {
-            assert!(!off.intersects(proposal.flag), "{} is stated twice", proposal.name);
-            off | proposal.flag
-        });
-        assert!(!off.intersects(FEATURES));
-        assert_eq!(off | FEATURES, WasmFeatures::all());
-    }
-
-    #[test]
-    fn reasons_are_bounded_and_printable() {
-        let refusal = Refusal::new(RefusalCode::Malformed, format_args!("\u{1b}[31m{}", "ü".repeat(1000)));
-        assert!(refusal.reason.len() <= MAX_REASON && refusal.reason.starts_with("\u{fffd}[31mü"));
-    }
 }

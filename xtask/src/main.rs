@@ -13,6 +13,7 @@ mod stable_crates;
 mod test;
 mod tidy;
 mod toolchain;
+mod tour;
 mod workspace;
 
 use std::process::ExitCode;
@@ -67,6 +68,8 @@ enum Chore {
     CGuests,
     /// Prove that depx-protocol and depx-host-abi need no system
     Pure,
+    /// Run the commands of the README's tour and write down what they print
+    Tour,
     /// Look for overlong files, stubs, paths of this machine and large files
     Tidy,
 }
@@ -110,6 +113,7 @@ impl Chore {
             }
             Chore::Pure => pure::prove(&workspace, &cache)?,
             Chore::Tidy => tidy::tidy(&workspace)?,
+            Chore::Tour => tour::tour(&workspace, &cache)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -270,3 +270,84 @@ fn take_after(path: Cow<'_, str>) -> Cow<'_, str> {
         Cow::Owned(path) => Cow::Owned(split_first(&path).1.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wasi::Volume;
+
+    fn tree(links: &[(&str, &str)]) -> Tree {
+        let volume =
+            Volume::new([("a/b/file".to_owned(), Bytes::new()), ("a/other".to_owned(), Bytes::new())]).unwrap();
+        let mut tree = (*volume.tree).clone();
+        for (path, target) in links {
+            let place = tree.resolve(ROOT, path, false).unwrap();
+            let (parent, name) = (place.parent, place.name.unwrap().into_owned());
+            let ino = tree.add(Node::Symlink((*target).to_owned()), None);
+            tree.directory_mut(parent).unwrap().entries.insert(name, ino);
+        }
+        tree
+    }
+
+    /// Where `path` leads: the last name, whether something is there, whether the path ends in a slash.
+    fn walk(tree: &Tree, path: &str, follow: bool) -> Result<(Option<String>, bool, bool), Errno> {
+        let place = tree.resolve(ROOT, path, follow)?;
+        Ok((place.name.map(Cow::into_owned), place.found.is_some(), place.slash))
+    }
+
+    #[test]
+    fn paths_lead_where_they_say() {
+        let tree = tree(&[]);
+        let name = |name: &str| Some(name.to_owned());
+        for (path, expected) in [
+            ("a", Ok((name("a"), true, false))),
+            ("a/", Ok((name("a"), true, true))),
+            ("a//b///file", Ok((name("file"), true, false))),
+            ("./a/./b/../other", Ok((name("other"), true, false))),
+            ("a/new", Ok((name("new"), false, false))),
+            ("a/new/", Ok((name("new"), false, true))),
+            ("a/b/..", Ok((None, true, false))),
+            ("a/..", Ok((None, true, false))),
+            (".", Ok((None, true, false))),
+            ("a/new/x", Err(Errno::Noent)),
+            ("a/other/", Err(Errno::Notdir)),
+            ("a/other/x", Err(Errno::Notdir)),
+            ("a/other/..", Err(Errno::Notdir)),
+            ("..", Err(Errno::Notcapable)),
+            ("a/../..", Err(Errno::Notcapable)),
+            ("/a", Err(Errno::Notcapable)),
+            ("", Err(Errno::Noent)),
+        ] {
+            assert_eq!(walk(&tree, path, true), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_walk_that_starts_below_does_not_get_above() {
+        let tree = tree(&[("a/up", "../a")]);
+        let base = tree.resolve(ROOT, "a", false).unwrap().found.unwrap();
+        assert!(tree.resolve(base, "b/../other", false).is_ok());
+        for path in ["..", "b/../..", "up/other"] {
+            assert_eq!(tree.resolve(base, path, true).err(), Some(Errno::Notcapable), "{path:?}");
+        }
+        assert!(walk(&tree, "a/up/other", false).unwrap().1);
+    }
+
+    #[test]
+    fn work_on_links_is_bounded() {
+        // Each link leads to the next, the last to the file.
+        let chain = |length: usize| {
+            let names: Vec<_> = (0..=length).map(|number| format!("l{number}")).collect();
+            let mut links: Vec<_> = names.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str())).collect();
+            links.pop();
+            links.push((&names[length - 1], "a/other"));
+            walk(&tree(&links), "l0", true).map(|(_, found, _)| found)
+        };
+        assert_eq!(chain(MAX_LINKS), Ok(true));
+        assert_eq!(chain(MAX_LINKS + 1), Err(Errno::Loop));
+        let long = "./".repeat(1500) + "a";
+        let tree = tree(&[("x", &long), ("y", "x")]);
+        assert!(walk(&tree, "x/", true).is_ok());
+        assert_eq!(walk(&tree, "x/../x", true), Err(Errno::Loop));
+    }
+}

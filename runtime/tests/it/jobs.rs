@@ -135,7 +135,15 @@ fn results_never_change() {
         core.items_root,
         core.hash()
     );
-    expect_test::expect![[r#""#]].assert_eq(&summary);
+    expect_test::expect![[r#"
+        profile b815d6ad74fcb92dade5432bb7f33ed8a741f940970c00704ecfb5fa0d6167ba
+        fuel 36732
+        pages 5
+        output 966 bytes, 0741d3b39c8447ea287b6905d8bef9443370a972762ac27cc0a7b4f75f6bb569
+        items 508c340acc49de535ef267f4cecfc5766d86ec01d291091366a52fb1c5b89e77
+        result 3fa08be738caa71224a22483bcbf68c6c096b0151457d14cf86333812e07c14d
+    "#]]
+    .assert_eq(&summary);
 }
 
 #[test]

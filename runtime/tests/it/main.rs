@@ -8,5 +8,4 @@ mod outcomes;
 mod prepare;
 mod script;
 mod support;
-mod tmp_wts;
 mod wasi;

@@ -3,7 +3,6 @@
 mod depth;
 mod fuel;
 mod generated;
-mod ratio;
 
 use super::instrument_with;
 use super::plan::Plan;
