@@ -132,7 +132,8 @@ mod tests {
             (&["b", "a.one.x"], &["a.one.x", "b.two"]),
         ] {
             let selection = select(prefixes).unwrap();
-            let found: Vec<_> = ["a.one", "a.one.x", "b.two"].into_iter().filter(|name| selection.wants(name)).collect();
+            let found: Vec<_> =
+                ["a.one", "a.one.x", "b.two"].into_iter().filter(|name| selection.wants(name)).collect();
             assert_eq!(found, wanted, "{prefixes:?}");
             assert_eq!(selection.wants_any(&ENTRIES[2..]), wanted.contains(&"b.two"), "{prefixes:?}");
         }

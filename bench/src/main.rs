@@ -46,11 +46,12 @@ struct Group {
 }
 
 /// Everything there is, in the order of the report.
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 9] = [
     Group { entries: sandbox::metering::ENTRIES, measure: sandbox::metering::measure },
     Group { entries: sandbox::noop::ENTRIES, measure: sandbox::noop::measure },
     Group { entries: sandbox::batch::ENTRIES, measure: sandbox::batch::measure },
     Group { entries: sandbox::cold_start::ENTRIES, measure: sandbox::cold_start::measure },
+    Group { entries: sandbox::prepare::ENTRIES, measure: sandbox::prepare::measure },
     Group { entries: inference::ENTRIES, measure: inference::measure },
     Group { entries: net::latency::ENTRIES, measure: net::latency::measure },
     Group { entries: net::throughput::ENTRIES, measure: net::throughput::measure },

@@ -7,13 +7,19 @@ use std::time::Instant;
 /// Runs `work` and gives the processor time that this thread spent in it, in seconds: what other programs do meanwhile hardly
 /// shows in it.
 pub(crate) fn processor_time<T>(work: impl FnOnce() -> Result<T>) -> Result<f64> {
-    let now = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
-    };
-    let before = now();
+    let before = seconds(ClockId::ThreadCPUTime);
     work()?;
-    Ok(now() - before)
+    Ok(seconds(ClockId::ThreadCPUTime) - before)
+}
+
+/// The processor time that all threads of this process have spent so far, in seconds.
+pub(crate) fn process_time() -> f64 {
+    seconds(ClockId::ProcessCPUTime)
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// Runs `work` and gives how long it took, in seconds.
@@ -30,7 +36,7 @@ pub(crate) type Contender<'a> = &'a mut dyn FnMut() -> Result<f64>;
 pub(crate) struct Turns<const N: usize>(Vec<[f64; N]>);
 
 /// Lets the contenders take turns, each first in its turn, after one turn that does not count.
-pub(crate) fn take_turns<const N: usize>(turns: usize, mut contenders: [Contender<'_>; N]) -> Result<Turns<N>> {
+pub(crate) fn take_turns<const N: usize>(turns: usize, contenders: [Contender<'_>; N]) -> Result<Turns<N>> {
     let mut taken = Vec::with_capacity(turns);
     for turn in 0..=turns {
         let mut times = [0.0; N];

@@ -1,5 +1,6 @@
 //! `depx coordinator`.
 
+use crate::data::Claim;
 use crate::network::{CoordinatorName, block_on, until_stopped};
 use crate::{Global, identity, show};
 use anyhow::Result;
@@ -26,6 +27,7 @@ pub(crate) struct CoordinatorArgs {
 
 pub(crate) fn coordinator(global: &Global, args: CoordinatorArgs) -> Result<ExitCode> {
     let data = args.data.unwrap_or_else(|| global.home.join("coordinator"));
+    let _claim = Claim::on(&data, "coordinator")?;
     let key = identity::load_or_make(&data.join("key"))?;
     let address = key.address();
     let config = CoordinatorConfig {
@@ -36,12 +38,13 @@ pub(crate) fn coordinator(global: &Global, args: CoordinatorArgs) -> Result<Exit
     };
     let events = global.clone();
     block_on(async {
+        let stopped = until_stopped(args.follow_stdin)?;
         let coordinator = Coordinator::bind(config, key, move |event| tell(&events, &event))?;
         let name = CoordinatorName::new(address, coordinator.local_address());
         show::line(global, &json!({"event": "listening", "coordinator": name.to_string()}), || {
             format!("listening; nodes and clients reach this coordinator with\n  --coordinator {name}")
         });
-        coordinator.run(async { drop(until_stopped(args.follow_stdin).await) }).await;
+        coordinator.run(stopped).await;
         Ok(ExitCode::SUCCESS)
     })
 }

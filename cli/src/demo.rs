@@ -43,12 +43,10 @@ pub(crate) fn demo(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     // Better said now than by every node.
     drop(local::backend(global)?);
     let data = tempfile::tempdir().context("cannot make a temporary directory")?;
-    if args.out.join("receipts").exists() {
-        std::fs::remove_dir_all(args.out.join("receipts")).context("cannot remove the receipts of an earlier demo")?;
-    }
+    forget(&args.out).context("cannot remove the receipts of an earlier demo")?;
     let say = |text: String| {
         if !global.json {
-            println!("{text}")
+            show::print(text);
         }
     };
 
@@ -64,6 +62,9 @@ pub(crate) fn demo(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
         ));
         let client = Client::connect(network.coordinator.resolve()?, network.coordinator.address, key.clone()).await?;
         let report = submit::run(global, client, jobs(&key), &args.out).await?;
+        if global.json {
+            report.print_json();
+        }
         let nodes: Vec<(Address, bool)> = network.nodes.iter().map(|node| (node.address, node.lies)).collect();
         network.stop().await;
         Ok((nodes, report))
@@ -113,15 +114,27 @@ pub(crate) fn demo(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     if global.json {
         let held: serde_json::Map<_, _> = held.iter().map(|(what, held)| ((*what).to_owned(), json!(held))).collect();
         let liar = liar.to_string();
-        println!(
-            "{}",
-            json!({"event": "demo", "accuracy": accuracy, "liar": liar, "receipts": directory, "held": held})
-        );
+        show::print(json!({"event": "demo", "accuracy": accuracy, "liar": liar, "receipts": directory, "held": held}));
     }
     if let Some((what, _)) = held.iter().find(|(_, held)| !held) {
         bail!("the demo did not hold: not so that {what}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes the receipts of an earlier demo from `out`, and nothing else that may be there.
+fn forget(out: &Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(out.join("receipts")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "receipt") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs this program on a receipt, as a user would. Gives whether it succeeded.
@@ -132,18 +145,16 @@ fn depx(global: &Global, command: &str, receipt: &Path) -> Result<bool> {
     if global.json {
         child.arg("--json");
     } else {
-        println!("> depx {command} {}", receipt.display());
+        show::print(format_args!("> depx {command} {}", receipt.display()));
     }
     Ok(child.status().with_context(|| format!("cannot run depx {command}"))?.success())
 }
 
 /// Each job's votes: a row per job, a column per node.
 fn vote_table(nodes: &[(Address, bool)], report: &Report) -> String {
-    let mut rows = vec![
-        std::iter::once(format!("{:<10}", "job"))
-            .chain((1..=nodes.len()).map(|n| format!("node {n:<8}")))
-            .collect::<String>(),
-    ];
+    let columns = (1..=nodes.len()).map(|n| format!("node {n:<8}"));
+    let heading: String = std::iter::once(format!("{:<10}", "job")).chain(columns).collect();
+    let mut rows = vec![heading.trim_end().to_owned()];
     for completed in report.completed() {
         let result = completed.result.hash();
         let mut row = format!("{:<10}", completed.job.short());

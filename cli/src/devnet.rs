@@ -2,11 +2,13 @@
 
 use crate::network::{CoordinatorName, block_on, until_stopped};
 use crate::{Global, show};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::builder::RangedU64ValueParser;
 use depx_protocol::Address;
 use serde_json::{Value, json};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -15,8 +17,8 @@ use tokio::time::timeout;
 /// Start a coordinator and some nodes on this machine.
 #[derive(clap::Args)]
 pub(crate) struct DevnetArgs {
-    /// How many nodes
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    /// How many nodes, at most 64
+    #[arg(long, value_name = "N", default_value = "4", value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
     nodes: usize,
     /// How many of them lie
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -36,6 +38,7 @@ pub(crate) fn devnet(global: &Global, args: &DevnetArgs) -> Result<ExitCode> {
     let temporary = tempfile::tempdir().context("cannot make a temporary directory")?;
     let data = args.data.as_deref().unwrap_or(temporary.path());
     block_on(async {
+        let stopped = until_stopped(false)?;
         let network = Devnet::start(global, data, args.nodes, args.liars).await?;
         let nodes: Vec<_> =
             network.nodes.iter().map(|node| json!({"node": node.address.to_string(), "lies": node.lies})).collect();
@@ -55,14 +58,23 @@ pub(crate) fn devnet(global: &Global, args: &DevnetArgs) -> Result<ExitCode> {
         if let Some((program, rest)) = args.command.split_first() {
             let mut command = Command::new(program);
             command.args(rest).env("DEPX_COORDINATOR", network.coordinator.to_string()).kill_on_drop(true);
-            let status = command.status().await.with_context(|| format!("cannot run {program}"))?;
+            let status = tokio::select! {
+                status = command.status() => status.with_context(|| format!("cannot run {program}")),
+                () = stopped => Err(anyhow!("stopped before {program} ended")),
+            };
             network.stop().await;
-            return Ok(status.code().map_or(ExitCode::FAILURE, |code| ExitCode::from(u8::try_from(code).unwrap_or(1))));
+            return Ok(exit_code(status?));
         }
-        until_stopped(false).await?;
+        stopped.await;
         network.stop().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What a shell makes of how a command ended.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// A running network. Dropping it kills its processes.
@@ -81,14 +93,15 @@ pub(crate) struct DevNode {
 impl Devnet {
     /// Starts `nodes` nodes, the last `liars` of which lie, and waits until all are connected.
     pub(crate) async fn start(global: &Global, data: &Path, nodes: usize, liars: usize) -> Result<Self> {
-        ensure!(liars <= nodes, "{liars} of {nodes} nodes cannot lie");
+        ensure!(liars <= nodes, "{liars} of {nodes} nodes cannot lie; start more with --nodes");
         let mut coordinator = Process::start(global, data, "coordinator", &["coordinator", "--listen", "127.0.0.1:0"])?;
         let listening = coordinator.event("listening").await?;
         let name = text(&listening, "coordinator")?;
         let mut started = Vec::new();
         for number in 0..nodes {
             let lies = number >= nodes - liars;
-            let mut arguments = vec!["node", "--slots", "1", "--coordinator", name];
+            // Its jobs are this user's own, and a user can seldom make cgroups.
+            let mut arguments = vec!["node", "--slots", "1", "--allow-weak-sandbox", "--coordinator", name];
             if lies {
                 arguments.extend(["--inject-fault", "wrong-output"]);
             }

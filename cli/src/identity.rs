@@ -4,10 +4,10 @@ use crate::{Global, show};
 use anyhow::{Context, Result, bail};
 use depx_protocol::SecretKey;
 use serde_json::json;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tempfile::NamedTempFile;
 
 /// Make a key, or show the address of one.
 #[derive(clap::Args)]
@@ -44,14 +44,48 @@ pub(crate) fn load_or_make(path: &Path) -> Result<SecretKey> {
 }
 
 fn make(path: &Path) -> Result<()> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot make directory {}", directory.display()))?;
-    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot make directory {}", directory.display()))?;
     // All but one in 2^128 random values are keys.
     let Some(key) = (0..4).find_map(|_| SecretKey::from_bytes(&depx_transport::random()).ok()) else {
         bail!("the operating system's randomness is broken");
     };
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| writeln!(file, "{}", key.to_hex()))
-        .with_context(|| format!("cannot write key {}", path.display()))
+    let cannot = || format!("cannot write key {}", path.display());
+    // Written beside and put in place whole: whoever makes the same key at the same time finds this one, or this finds theirs.
+    let mut file = NamedTempFile::new_in(directory).with_context(cannot)?;
+    writeln!(file, "{}", key.to_hex()).and_then(|()| file.as_file().sync_all()).with_context(cannot)?;
+    match file.persist_noclobber(path) {
+        Err(failed) if failed.error.kind() != ErrorKind::AlreadyExists => Err(failed.error).with_context(cannot),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn all_who_make_a_key_at_once_get_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("home/key");
+        let addresses: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..16).map(|_| scope.spawn(|| load_or_make(&path).map(|key| key.address()))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+        });
+        assert!(addresses.iter().all(|address| *address == addresses[0]), "{addresses:?}");
+        let files = std::fs::read_dir(directory.path().join("home")).unwrap().count();
+        assert_eq!(files, 1, "nothing is left behind");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_holds_no_key_is_refused_and_kept() {
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "not a key").unwrap();
+        let error = format!("{:#}", load_or_make(file.path()).map(|_| ()).unwrap_err());
+        assert!(error.contains("holds no key") && error.contains("64 hexadecimal digits"), "{error}");
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "not a key");
+    }
 }

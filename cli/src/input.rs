@@ -17,7 +17,7 @@ pub(crate) struct JobArgs {
     /// The WASI command, a .wasm file
     #[arg(value_name = "FILE.wasm")]
     module: PathBuf,
-    /// Its arguments
+    /// Its arguments; put `--` before the first one that begins with a hyphen
     #[arg(value_name = "ARGS", trailing_var_arg = true)]
     args: Vec<String>,
     /// A variable of its environment
@@ -52,6 +52,20 @@ pub(crate) struct JobArgs {
     timeout: u64,
 }
 
+/// What makes otherwise equal jobs different: the guest's randomness follows from it, and its clocks start there.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) nonce: [u8; 16],
+    pub(crate) created_ms: u64,
+}
+
+impl Origin {
+    /// A job that there has never been before, made now.
+    pub(crate) fn fresh() -> Self {
+        Self { nonce: random(), created_ms: unix_ms() }
+    }
+}
+
 /// Content by hash.
 pub(crate) type Blobs = HashMap<Hash, Bytes>;
 
@@ -67,10 +81,11 @@ impl JobArgs {
         !self.model.is_empty()
     }
 
-    /// Reads everything and makes the specs: one, or for a batch one per `items_per_job` items.
+    /// Reads everything and makes the specs: one, or for a batch one per `items_per_job` items, each with an origin of its own.
     pub(crate) fn prepare(
         &self,
         client: Address,
+        origin: impl Fn() -> Origin,
         consistency: Consistency,
         items_per_job: usize,
     ) -> Result<Vec<PreparedJob>> {
@@ -106,11 +121,12 @@ impl JobArgs {
         let job = |input: Vec<u8>, make: &dyn Fn(Blob) -> JobInput| {
             let mut blobs = common.clone();
             let input = make(keep(&mut blobs, input.into()));
+            let Origin { nonce, created_ms } = origin();
             let spec = JobSpec {
                 version: VERSION,
                 client,
-                nonce: random(),
-                created_ms: unix_ms(),
+                nonce,
+                created_ms,
                 module,
                 args: self.args.clone(),
                 env: env.clone(),
@@ -128,7 +144,7 @@ impl JobArgs {
             None => Ok(vec![job(self.standard_input()?, &JobInput::Compute)?]),
             Some(path) => {
                 let items = self.items(path)?;
-                ensure!(!items.is_empty(), "{} has no items", path.display());
+                ensure!(!items.is_empty(), "{} has no items; a batch needs at least one", path.display());
                 let chunks = items.chunks(items_per_job.max(1));
                 chunks
                     .map(|chunk| {
@@ -168,7 +184,7 @@ impl JobArgs {
                 let over = content.len() % size;
                 ensure!(
                     over == 0,
-                    "{} is not a whole number of records of {size} bytes: {over} are left over",
+                    "{} is not a whole number of records of {size} bytes: {over} left over",
                     path.display()
                 );
                 Ok(content.chunks(size).map(<[u8]>::to_vec).collect())
@@ -198,7 +214,11 @@ fn pair<'a>(option: &'a str, name: &str, shape: &str) -> Result<(&'a str, &'a st
 
 /// Bytes from "1048576", "64KiB", "256MiB" or "1GiB".
 fn parse_size(text: &str) -> Result<u64, String> {
+    let no_size = || format!("{text:?} is not a size; write for instance 64MiB");
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    if digits.is_empty() {
+        return Err(no_size());
+    }
     let unit: u64 = match text[digits.len()..].trim() {
         "" | "B" => 1,
         "KiB" | "Ki" => 1 << 10,
@@ -206,7 +226,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "GiB" | "Gi" => 1 << 30,
         unit => return Err(format!("{unit:?} is not a unit; use KiB, MiB or GiB")),
     };
-    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is not a size; write for instance 64MiB"))?;
+    let number: u64 = digits.parse().map_err(|_| no_size())?;
     number.checked_mul(unit).ok_or_else(|| format!("{text} is more than any machine has"))
 }
 
@@ -217,7 +237,9 @@ mod tests {
     #[test]
     fn sizes() {
         let good = [("0", 0), ("512", 512), ("64KiB", 65536), ("1 MiB", 1 << 20), ("2Gi", 2 << 30)];
-        good.map(|(text, bytes)| assert_eq!(parse_size(text), Ok(bytes), "{text}"));
+        for (text, bytes) in good {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
         for bad in ["", "MiB", "1MB", "-1", "1.5GiB", "99999999999GiB"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }

@@ -5,6 +5,8 @@ use anyhow::{Context, Result};
 use depx_models::Backend;
 use depx_protocol::{DeterminismClass, Hash};
 use depx_runtime::{Runtime, RuntimeOptions};
+#[cfg(target_os = "linux")]
+use depx_worker::{LaunchError, ProcessLauncher, WorkerOptions};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -59,12 +61,40 @@ impl EngineArgs {
     }
 }
 
-/// The runtime of a node: compiled for speed, instances from a pool.
-pub(crate) fn node_runtime(global: &Global, slots: u32, backend: Option<Arc<dyn Backend>>) -> Result<Runtime> {
-    let allocation = depx_runtime::Allocation::Pooling { slots: slots.max(1) * 2 };
-    let engine =
-        depx_runtime::EngineOptions { optimize: depx_runtime::Optimize::Speed, allocation, interpreter: false };
-    runtime(global, engine, backend, NonZeroUsize::MIN)
+/// The workers of a node, each a process that executes one job at a time: compiled for speed, instances from a pool.
+///
+/// `allow_weak`: also where this machine lacks a layer of their isolation.
+#[cfg(target_os = "linux")]
+pub(crate) fn workers(global: &Global, allow_weak: bool) -> Result<ProcessLauncher> {
+    let engine = depx_runtime::EngineOptions {
+        optimize: depx_runtime::Optimize::Speed,
+        // One that runs, and one whose memory is being given back.
+        allocation: depx_runtime::Allocation::Pooling { slots: 2 },
+        interpreter: false,
+    };
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let home = std::path::absolute(&global.home).context("cannot tell where the data directory is")?;
+    let options = WorkerOptions {
+        arguments: vec!["worker".into()],
+        engine,
+        models: true,
+        library_folder: Some(home),
+        allow_missing: allow_weak,
+        ..WorkerOptions::new(program)
+    };
+    let workers = ProcessLauncher::new(options).map_err(|error| match error {
+        LaunchError::Weak { .. } => anyhow::Error::new(error).context(
+            "this node does not execute strangers' jobs; --allow-weak-sandbox lets it, with the layers that there are",
+        ),
+        LaunchError::Worker(_) => anyhow::Error::new(error),
+    })?;
+    for missing in workers.missing() {
+        tracing::warn!("the sandbox is weak: missing is {missing}");
+    }
+    if let Some(reason) = workers.no_models() {
+        tracing::warn!("models cannot be run on this machine: {reason}; this node offers jobs without models only");
+    }
+    Ok(workers)
 }
 
 fn runtime(

@@ -1,23 +1,33 @@
 //! The `depx` command.
 //!
-//! Results go to standard output, everything about them to standard error. With `--json` standard output carries one JSON object
-//! per line. Exit codes: 0 success; 1 the command failed; 2 wrong usage; of `run` and `replay` also the guest's own exit code,
-//! 120 out of fuel, 121 a limit was exceeded, 122 the job cannot be executed, 134 the guest trapped.
+//! What was asked for goes to standard output, errors and logs to standard error; with `--json` both carry one JSON object per
+//! line. Exit codes:
+//!
+//! - 0: success; of `replay`, the results are the same
+//! - 1: the command failed; of `replay`, also that the results differ
+//! - 2: wrong usage
+//! - of `run` and `submit` also the guest's own exit code (its low eight bits, or 1 if those are 0), 120: out of fuel, 121: a limit
+//!   was exceeded, 122: the job cannot be executed, 134: the guest trapped
+//! - of `devnet -- COMMAND` that command's; 128 and the signal's number if a signal ended it
 
 mod coordinator;
+mod data;
 mod demo;
 mod devnet;
 mod identity;
 mod input;
 mod local;
 mod network;
+#[cfg(target_os = "linux")]
 mod node;
 mod receipts;
 mod run;
 mod show;
 mod submit;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,27 +44,37 @@ struct Cli {
 /// Options of every command.
 #[derive(clap::Args, Clone)]
 struct Global {
-    /// Print one JSON object per line on standard output instead of text
-    #[arg(long, global = true)]
+    /// Print one JSON object per line instead of text, errors and logs included
+    #[arg(long, global = true, help_heading = "Every command")]
     json: bool,
     /// Where keys, compiled modules and libraries are kept
-    #[arg(long, global = true, env = "DEPX_HOME", value_name = "DIR", default_value_os_t = default_home())]
+    #[arg(long, global = true, help_heading = "Every command", env = "DEPX_HOME", value_name = "DIR")]
+    #[arg(default_value_os_t = default_home())]
     home: PathBuf,
     /// What to log on standard error: off, error, warn, info, debug, or a filter such as depx_node=debug
-    #[arg(long, global = true, env = "DEPX_LOG", value_name = "FILTER", default_value = "warn")]
+    #[arg(long, global = true, help_heading = "Every command", env = "DEPX_LOG", value_name = "FILTER")]
+    #[arg(default_value = "warn")]
     log: String,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run a WASI command exactly as a node would
+    ///
+    /// Nothing of this machine or moment goes into the job: the same module and input give the same result hash every time, and on
+    /// every machine with the same execution profile.
     Run(run::RunArgs),
     /// Check a receipt offline
     Verify(receipts::VerifyArgs),
     /// Execute again what a receipt speaks of, and compare the result
     Replay(receipts::ReplayArgs),
     /// Offer this machine to a coordinator
+    #[cfg(target_os = "linux")]
     Node(node::NodeArgs),
+    /// Execute the jobs that a node hands over on standard input
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Worker,
     /// Lease jobs to nodes
     Coordinator(coordinator::CoordinatorArgs),
     /// Have a job executed by a coordinator's nodes
@@ -68,25 +88,41 @@ enum Command {
 }
 
 fn default_home() -> PathBuf {
-    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), PathBuf::from);
-    std::env::var_os("XDG_DATA_HOME").map_or_else(|| home.join(".local/share"), PathBuf::from).join("depx")
+    let directory = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let shared = || directory("HOME").unwrap_or_else(|| PathBuf::from(".")).join(".local/share");
+    directory("XDG_DATA_HOME").unwrap_or_else(shared).join("depx")
+}
+
+/// ONNX Runtime would start a thread that reports to its maker. Nothing that a node executes is anybody else's business.
+#[allow(unsafe_code, reason = "environment variables can only be set while there is one thread")]
+fn forbid_telemetry() {
+    // SAFETY: called first thing in `main`, before any other thread is started.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") }
 }
 
 fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
-    let filter = match tracing_subscriber::EnvFilter::try_new(&global.log) {
-        Ok(filter) => filter,
-        Err(error) => {
-            eprintln!("error: --log {:?} is not a filter: {error}", global.log);
-            return ExitCode::from(2);
-        }
+    forbid_telemetry();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return show::usage(&error),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // A worker logs nothing: it is shut in, and what it has to say it says to its node.
+    #[cfg(target_os = "linux")]
+    if let Command::Worker = command {
+        return depx_worker::serve();
+    }
+    if let Err(error) = start_log(&global) {
+        show::error(&global, &error);
+        return ExitCode::from(2);
+    }
     let done = match command {
         Command::Run(args) => run::run(&global, args),
         Command::Verify(args) => receipts::verify(&global, &args),
         Command::Replay(args) => receipts::replay(&global, &args),
+        #[cfg(target_os = "linux")]
         Command::Node(args) => node::node(&global, args),
+        #[cfg(target_os = "linux")]
+        Command::Worker => unreachable!("a worker was served before the log started"),
         Command::Coordinator(args) => coordinator::coordinator(&global, args),
         Command::Submit(args) => submit::submit(&global, args),
         Command::Devnet(args) => devnet::devnet(&global, &args),
@@ -97,4 +133,30 @@ fn main() -> ExitCode {
         show::error(&global, &error);
         ExitCode::FAILURE
     })
+}
+
+fn start_log(global: &Global) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&global.log).with_context(|| {
+        format!("--log {:?} is not a filter; write for instance info, or depx_node=debug", global.log)
+    })?;
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let log = log.with_target(false);
+    if global.json {
+        log.json().init()
+    } else {
+        log.init()
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn options_are_consistent() {
+        Cli::command().debug_assert();
+    }
 }

@@ -1,11 +1,11 @@
 //! `depx node`.
 
+use crate::data::Claim;
 use crate::network::{CoordinatorName, block_on, until_stopped};
 use crate::{Global, identity, local, show};
 use anyhow::{Context, Result};
 use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
 use depx_protocol::Limits;
-use depx_runtime::InProcess;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,8 +20,11 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Jobs executed at a time [default: the number of cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_SLOTS))]
     slots: Option<u32>,
+    /// Execute jobs also where this machine lacks a layer of isolation, such as cgroups or Landlock
+    #[arg(long)]
+    allow_weak_sandbox: bool,
     /// Misbehave on purpose, to see that it is caught
     #[arg(long, value_enum, value_name = "HOW")]
     inject_fault: Option<FaultName>,
@@ -35,6 +38,9 @@ pub(crate) enum FaultName {
     /// Sign a result with other output than the honest one
     WrongOutput,
 }
+
+/// More than any machine has cores. Each slot reserves 8 GiB of address space, of which 128 TiB can be had.
+const MAX_SLOTS: i64 = 1024;
 
 /// The most that one job may ask of a node: an hour of one core, all memory that a module can address.
 const LIMITS: Limits = Limits {
@@ -50,17 +56,11 @@ const LIMITS: Limits = Limits {
 
 pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
     let data = args.data.unwrap_or_else(|| global.home.join("node"));
+    let _claim = Claim::on(&data, "node")?;
     let key = identity::load_or_make(&data.join("key"))?;
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
-    let slots = args.slots.unwrap_or(cores).max(1);
-    let backend = match local::backend(global) {
-        Ok(backend) => Some(backend),
-        Err(error) => {
-            tracing::warn!("{error:#}; this node offers jobs without models only");
-            None
-        }
-    };
-    let runtime = local::node_runtime(global, slots, backend)?;
+    let slots = args.slots.unwrap_or(cores);
+    let workers = local::workers(global, args.allow_weak_sandbox)?;
     let config = NodeConfig {
         data,
         coordinator: args.coordinator.resolve()?,
@@ -69,17 +69,16 @@ pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
         limits: LIMITS,
         fault: args.inject_fault.map(|FaultName::WrongOutput| InjectedFault::WrongOutput),
     };
-    let (events, address, profiles) = (global.clone(), key.address(), runtime.profiles());
+    let (events, node, profiles) = (global.clone(), key.address(), workers.profiles());
     let offered: Vec<String> =
         profiles.iter().map(|(class, profile)| format!("{} {}", class.name(), profile.short())).collect();
-    show::line(
-        global,
-        &json!({"event": "started", "node": address.to_string(), "slots": slots, "profiles": offered}),
-        || format!("node {address}: {slots} slot(s), execution profiles {}", offered.join(", ")),
-    );
+    let value = json!({"event": "started", "node": node.to_string(), "slots": slots, "profiles": offered});
     block_on(async {
-        let node = Node::new(config, key, InProcess(runtime), profiles, move |event| tell(&events, &event))?;
-        let stopped = async { drop(until_stopped(args.follow_stdin).await) };
+        let stopped = until_stopped(args.follow_stdin)?;
+        show::line(global, &value, || {
+            format!("node {node}: {slots} slot(s), execution profiles {}", offered.join(", "))
+        });
+        let node = Node::new(config, key, workers, profiles, move |event| tell(&events, &event))?;
         node.run(stopped).await.context("the node cannot serve this coordinator")?;
         Ok(ExitCode::SUCCESS)
     })

@@ -2,10 +2,11 @@
 
 use crate::input::{Blobs, keep, read};
 use crate::local::{self, EngineArgs};
-use crate::{Global, show};
+use crate::{Global, run, show};
 use anyhow::{Context, Result, bail};
-use depx_protocol::{DeterminismClass, ReceiptBundle, ResultCore, Verified};
+use depx_protocol::{Blob, DeterminismClass, JobInput, JobSpec, ReceiptBundle, ResultCore, Verified};
 use depx_runtime::{Cancel, Job};
+use depx_transport::bounded;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,9 +42,18 @@ pub(crate) fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
     value["client"] = json!(verified.client.to_string());
     value["coordinator"] = json!(verified.coordinator.to_string());
     value["executor"] = json!(verified.executor.to_string());
+    // For a local run no coordinator speaks.
+    let alone = verified.coordinator == verified.executor;
+    value["local"] = json!(alone);
     value["sequence"] = json!(bundle.receipt.body.sequence);
+    let nobody = run::is_nobody(verified.client);
     show::line(global, &value, || {
         let core = &bundle.result;
+        let signers = match alone {
+            true => "signed by the machine that ran it for itself",
+            false => "signed by client, coordinator and executor",
+        };
+        let client = if nobody { "nobody: a local run".to_owned() } else { verified.client.to_string() };
         let rows = [
             ("job", verified.job.to_string()),
             ("result", verified.result.to_string()),
@@ -51,12 +61,12 @@ pub(crate) fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
             ("items", core.item_count.to_string()),
             ("fuel", show::grouped(core.fuel_used)),
             ("class", format!("{}, profile {}", core.class.name(), core.profile.short())),
-            ("client", verified.client.to_string()),
+            ("client", client),
             ("coordinator", verified.coordinator.to_string()),
             ("executor", format!("{}, receipt {}", verified.executor, bundle.receipt.body.sequence)),
         ];
         let rows: Vec<String> = rows.iter().map(|(name, value)| format!("  {name:<12} {value}")).collect();
-        format!("valid: signed by client, coordinator and executor, and all parts agree\n{}", rows.join("\n"))
+        format!("valid: {signers}, and all parts agree\n{}", rows.join("\n"))
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -122,25 +132,37 @@ impl ReplayArgs {
         let beside = self.receipt.parent().unwrap_or(Path::new("."));
         directories.extend([beside.join("blobs"), beside.join("../blobs")]);
         let mut found = Blobs::new();
-        for blob in bundle.job.spec.blobs() {
+        for (role, blob) in roles(&bundle.job.spec) {
             let on_disk =
                 || directories.iter().find_map(|directory| std::fs::read(directory.join(blob.hash.to_string())).ok());
             let content = match given.get(&blob.hash) {
                 Some(content) => content.clone(),
                 None => on_disk().map(bytes::Bytes::from).with_context(|| {
                     format!(
-                        "the job needs the file with SHA-256 {} ({} bytes); give it with --blob",
+                        "the job needs its {role}, the file with SHA-256 {} ({} bytes); give it with --blob",
                         blob.hash, blob.len
                     )
                 })?,
             };
             if !blob.matches(&content) {
-                bail!("the file for {} is damaged: its content has another hash", blob.hash);
+                bail!("the file named {} is damaged: its content has another hash; fetch it again", blob.hash);
             }
             found.insert(blob.hash, content);
         }
         Ok(found)
     }
+}
+
+/// Every blob that a job needs, with what it is for.
+fn roles(spec: &JobSpec) -> impl Iterator<Item = (String, Blob)> {
+    let files = spec.files.iter().map(|file| (format!("file {:?}", bounded(&file.path)), file.blob));
+    let models = spec.models.iter().map(|model| (format!("model {:?}", bounded(&model.name)), model.blob));
+    let input = match spec.input {
+        JobInput::Compute(_) => "input",
+        JobInput::Batch { .. } => "batch of inputs",
+    };
+    let input = (input.to_owned(), *spec.input.blob());
+    std::iter::once(("module".to_owned(), spec.module)).chain(files).chain(models).chain([input])
 }
 
 /// The names of the parts in which two results differ.

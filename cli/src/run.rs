@@ -1,12 +1,12 @@
 //! `depx run`.
 
-use crate::input::{JobArgs, PreparedJob};
+use crate::input::{JobArgs, Origin, PreparedJob};
 use crate::local::{self, EngineArgs};
 use crate::{Global, identity, show};
 use anyhow::{Context, Result};
 use depx_protocol::receipt::commitment;
 use depx_protocol::{
-    Assignment, Canonical, Consistency, Hash, LeaseId, ReceiptBody, ReceiptBundle, SecretKey, Settlement,
+    Address, Assignment, Canonical, Consistency, Hash, LeaseId, ReceiptBody, ReceiptBundle, SecretKey, Settlement,
     SignedAssignment, SignedJobSpec, VERSION, sign_batch,
 };
 use depx_runtime::{Cancel, Job, JobResult};
@@ -24,6 +24,12 @@ pub(crate) struct RunArgs {
     job: JobArgs,
     #[command(flatten)]
     engine: EngineArgs,
+    /// Where its clocks start: Unix milliseconds, or `now` [default: the start of 2026]
+    #[arg(long, value_name = "MS|now", value_parser = parse_timestamp, default_value_t = TIMESTAMP_MS, hide_default_value = true)]
+    timestamp: u64,
+    /// What its randomness follows from, beside all else in the job: up to 32 hexadecimal digits, or `random`
+    #[arg(long, value_name = "HEX|random", value_parser = parse_seed, default_value = "0")]
+    seed: Seed,
     /// Write a receipt, signed with the key of this machine
     #[arg(long, value_name = "OUT")]
     receipt: Option<PathBuf>,
@@ -35,15 +41,25 @@ pub(crate) struct RunArgs {
     stats: bool,
 }
 
+/// A plausible moment, the same in every run: 2026-01-01T00:00:00Z in Unix milliseconds.
+const TIMESTAMP_MS: u64 = 1_767_225_600_000;
+
+/// The client of every local run. The key is public, so its signature says that nobody in particular asked for the job.
+const NOBODY: [u8; 32] = *b"nobody asked for this depx run..";
+
+type Seed = [u8; 16];
+
 pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     let key = identity::load_or_make(&identity::default_path(global))?;
-    let jobs = args.job.prepare(key.address(), Consistency::Eventual, usize::MAX)?;
+    let nobody = SecretKey::from_bytes(&NOBODY)?;
+    let origin = Origin { nonce: args.seed, created_ms: args.timestamp };
+    let jobs = args.job.prepare(nobody.address(), || origin, Consistency::Eventual, usize::MAX)?;
     let Some(PreparedJob { spec, blobs }) = jobs.into_iter().next() else {
         unreachable!("an unlimited chunk holds every item")
     };
     let runtime = args.engine.runtime(global, args.job.has_models())?;
     let profile = local::profile(&runtime, spec.class)?;
-    let signed = SignedJobSpec::sign(spec, &key);
+    let signed = SignedJobSpec::sign(spec, &nobody);
     let job = Job { id: signed.verify()?, spec: signed.spec.clone(), profile, blobs };
 
     let (started_ms, started) = (unix_ms(), Instant::now());
@@ -65,8 +81,9 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
         });
         let mut value = show::result(core);
         value["output"] = items.collect();
+        value["detail"] = json!(result.detail);
         value["seconds"] = json!(elapsed.as_secs_f64());
-        println!("{value}");
+        show::print(value);
     } else {
         let (mut stdout, mut stderr) = (std::io::stdout().lock(), std::io::stderr().lock());
         for (item, log) in result.output.items.iter().zip(&result.logs) {
@@ -93,7 +110,8 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     Ok(show::exit_code(core))
 }
 
-/// A receipt in which one party plays all roles: what was executed is as checkable as ever, that others agree is not claimed.
+/// A receipt in which this machine is coordinator and executor, and nobody the client: what was executed is as checkable as ever,
+/// that others agree is not claimed.
 fn local_receipt(
     job: SignedJobSpec,
     result: &JobResult,
@@ -142,6 +160,28 @@ fn local_receipt(
     }
 }
 
+/// Whether `client` stands for no one: its key is public.
+pub(crate) fn is_nobody(client: Address) -> bool {
+    SecretKey::from_bytes(&NOBODY).is_ok_and(|key| key.address() == client)
+}
+
+fn parse_timestamp(text: &str) -> Result<u64, String> {
+    if text == "now" {
+        return Ok(unix_ms());
+    }
+    text.parse().map_err(|_| "expected a time in Unix milliseconds, or `now`".to_owned())
+}
+
+/// Short seeds are numbers: `1` is `01` is `00…01`.
+fn parse_seed(text: &str) -> Result<Seed, String> {
+    if text == "random" {
+        return Ok(random());
+    }
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u128::from_str_radix(text, 16).ok().filter(|_| digits && text.len() <= 2 * size_of::<Seed>());
+    number.map(u128::to_be_bytes).ok_or_else(|| "expected up to 32 hexadecimal digits, or `random`".to_owned())
+}
+
 /// Writes each item's files below `directory`, those of a batch in a directory per item.
 fn write_files(directory: &std::path::Path, result: &JobResult) -> Result<()> {
     for item in &result.output.items {
@@ -158,4 +198,36 @@ fn write_files(directory: &std::path::Path, result: &JobResult) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_numbers_of_any_length() {
+        let seed = |low| u128::to_be_bytes(low);
+        let good = [("0", 0), ("1", 1), ("0001", 1), ("fF", 255), (&*"f".repeat(32), u128::MAX)];
+        for (text, number) in good {
+            assert_eq!(parse_seed(text), Ok(seed(number)), "{text}");
+        }
+        for bad in ["", "+1", "0x1", "g", &"0".repeat(33)] {
+            assert!(parse_seed(bad).is_err_and(|error| error.contains("32 hexadecimal digits")), "{bad}");
+        }
+        assert_ne!(parse_seed("random"), parse_seed("random"));
+    }
+
+    #[test]
+    fn timestamps_are_milliseconds_or_now() {
+        assert_eq!(parse_timestamp("5"), Ok(5));
+        assert!(parse_timestamp("now").is_ok_and(|now| now > TIMESTAMP_MS));
+        for bad in ["", "-1", "yesterday", "1.5"] {
+            assert!(parse_timestamp(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_has_a_key() {
+        assert!(SecretKey::from_bytes(&NOBODY).is_ok());
+    }
 }

@@ -4,22 +4,44 @@ use crate::Global;
 use depx_host_abi::{limit::LimitCode, refusal::RefusalCode, trap::TrapCode};
 use depx_protocol::{ResultCore, Status};
 use serde_json::{Value, json};
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// One line on standard output: JSON or text.
 pub(crate) fn line(global: &Global, value: &Value, text: impl FnOnce() -> String) {
-    if global.json { println!("{value}") } else { println!("{}", text()) }
+    if global.json { print(value) } else { print(text()) }
+}
+
+/// A line on standard output. That nobody reads it any more, as behind `| head`, is no failure.
+pub(crate) fn print(line: impl Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
 /// An error with its causes, on standard error.
 pub(crate) fn error(global: &Global, error: &anyhow::Error) {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-    if global.json {
-        eprintln!("{}", json!({"error": causes[0], "causes": causes[1..]}));
+    let mut stderr = std::io::stderr().lock();
+    let _ = if global.json {
+        writeln!(stderr, "{}", json!({"error": causes[0], "causes": causes[1..]}))
     } else {
-        eprintln!("error: {}", causes.join("\n  because: "));
+        writeln!(stderr, "error: {}", causes.join("\n  because: "))
+    };
+}
+
+/// What the parser of the command line has to say: an error, or the help that was asked for. Gives the exit code.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        // The paragraphs after the first show how to call the command.
+        let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
+        let _ = writeln!(std::io::stderr().lock(), "{}", json!({"error": line, "causes": []}));
+    } else {
+        let _ = error.print();
     }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// How a job ended, in words.
@@ -31,7 +53,13 @@ pub(crate) fn status(result: &ResultCore) -> String {
         Status::Trap => format!("trapped: {}", named(TrapCode::try_from(result.code).ok().map(TrapCode::name))),
         Status::OutOfFuel => "ran out of fuel; give it more with --fuel".to_owned(),
         Status::LimitExceeded => {
-            format!("exceeded a limit: {}", named(LimitCode::try_from(result.code).ok().map(LimitCode::name)))
+            let limit = LimitCode::try_from(result.code).ok();
+            let remedy = match limit {
+                Some(LimitCode::MemoryPages) => "; allow more with --memory",
+                Some(LimitCode::OutputBytes) => "; allow more with --output",
+                _ => "",
+            };
+            format!("exceeded a limit: {}{remedy}", named(limit.map(LimitCode::name)))
         }
         Status::InvalidModule => {
             format!("the module is refused: {}", named(RefusalCode::try_from(result.code).ok().map(RefusalCode::name)))
@@ -119,14 +147,18 @@ mod tests {
     #[test]
     fn numbers_are_grouped() {
         let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")];
-        cases.map(|(number, text)| assert_eq!(grouped(number), text));
+        for (number, text) in cases {
+            assert_eq!(grouped(number), text);
+        }
     }
 
     #[test]
     fn percentiles_are_of_the_nearest_rank() {
         let sorted: Vec<_> = (1..=10).map(Duration::from_secs).collect();
         let cases = [(50, 5), (90, 9), (99, 10), (100, 10), (0, 1)];
-        cases.map(|(percent, seconds)| assert_eq!(percentile(&sorted, percent), Duration::from_secs(seconds)));
+        for (percent, seconds) in cases {
+            assert_eq!(percentile(&sorted, percent), Duration::from_secs(seconds));
+        }
         assert_eq!(percentile(&[], 50), Duration::ZERO);
     }
 }

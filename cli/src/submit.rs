@@ -1,6 +1,6 @@
 //! `depx submit`.
 
-use crate::input::{JobArgs, PreparedJob};
+use crate::input::{JobArgs, Origin, PreparedJob};
 use crate::network::{CoordinatorName, block_on};
 use crate::{Global, identity, show};
 use anyhow::{Context, Result};
@@ -54,13 +54,17 @@ impl From<ConsistencyName> for Consistency {
 
 pub(crate) fn submit(global: &Global, args: SubmitArgs) -> Result<ExitCode> {
     let key = identity::load_or_make(&identity::default_path(global))?;
-    let jobs = args.job.prepare(key.address(), args.consistency.into(), args.items_per_job)?;
+    let jobs = args.job.prepare(key.address(), Origin::fresh, args.consistency.into(), args.items_per_job)?;
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("depx-{}", jobs[0].spec.id().short())));
     block_on(async {
         let coordinator = args.coordinator.resolve()?;
         let client = Client::connect(coordinator, args.coordinator.address, key).await?;
         let report = run(global, client, jobs, &out).await?;
-        report.print(global, &out);
+        if global.json {
+            report.print_json();
+        } else {
+            report.print_text(&out);
+        }
         Ok(report.exit_code())
     })
 }
@@ -140,7 +144,7 @@ fn tell(global: &Global, bar: &ProgressBar, job: Hash, event: &JobEvent) {
     if global.json {
         let mut value = value;
         value["job"] = json!(job.to_string());
-        println!("{value}");
+        show::print(value);
     }
 }
 
@@ -185,33 +189,37 @@ impl Report {
         unsuccessful.map_or(ExitCode::SUCCESS, show::exit_code)
     }
 
-    fn print(&self, global: &Global, out: &Path) {
-        if global.json {
-            for job in &self.jobs {
-                let mut value = match &job.outcome {
-                    Ok(completed) => show::result(&completed.result),
-                    Err(error) => {
-                        json!({"job": job.job.to_string(), "error": format!("{:#}", anyhow::Error::msg(chain(error)))})
-                    }
-                };
-                value["event"] = json!("done");
-                value["seconds"] = json!(job.latency.as_secs_f64());
-                println!("{value}");
-            }
-            return;
+    /// A line of JSON for each job.
+    pub(crate) fn print_json(&self) {
+        for job in &self.jobs {
+            let mut value = match &job.outcome {
+                Ok(completed) => show::result(&completed.result),
+                Err(error) => json!({"job": job.job.to_string(), "error": chain(error)}),
+            };
+            value["event"] = json!("done");
+            value["seconds"] = json!(job.latency.as_secs_f64());
+            show::print(value);
         }
+    }
+
+    /// What people want to know.
+    fn print_text(&self, out: &Path) {
         for (job, error) in self.failures() {
-            println!("job {} has no result: {}", job.job.short(), chain(error));
+            show::print(format_args!("job {} has no result: {}", job.job.short(), chain(error)));
         }
         for completed in self.completed().filter(|completed| !is_success(&completed.result)) {
-            println!("job {}: {}", completed.job.short(), show::status(&completed.result));
+            show::print(format_args!("job {}: {}", completed.job.short(), show::status(&completed.result)));
         }
-        println!("{}", self.summary());
+        show::print(self.summary());
         for (node, (votes, against)) in self.votes() {
             let verdict = if against == 0 { String::new() } else { format!(", {against} against the majority") };
-            println!("  node {node}: {votes} vote(s){verdict}");
+            show::print(format_args!("  node {node}: {votes} vote(s){verdict}"));
         }
-        println!("output in {}, receipts in {}", out.join("output").display(), out.join("receipts").display());
+        show::print(format_args!(
+            "output in {}, receipts in {}",
+            out.join("output").display(),
+            out.join("receipts").display()
+        ));
     }
 
     /// Two lines: how much, and how fast.

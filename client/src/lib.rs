@@ -127,9 +127,9 @@ impl Client {
         blobs: &HashMap<Hash, Bytes>,
         mut on_event: impl FnMut(JobEvent),
     ) -> Result<Completed, ClientError> {
-        let quorum = spec.consistency.quorum();
+        spec.validate()?;
+        let (quorum, job) = (spec.consistency.quorum(), spec.id());
         let signed = SignedJobSpec::sign(spec, &self.key);
-        let job = signed.verify()?;
         let (mut send, mut receive) = self.dialled.connection.open_bi().await?;
         write_frame(&mut send, &signed).await?;
         let mut receipts = Vec::<ReceiptBundle>::new();

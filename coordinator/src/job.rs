@@ -5,16 +5,20 @@ use crate::lease::{self, Committed, LeaseError};
 use crate::nodes::Nodes;
 use crate::{Shared, chain};
 use bytes::Bytes;
+use depx_protocol::wire::RefuseReason;
 use depx_protocol::{Address, Decision, Hash, ReceiptBundle, SignedJobSpec, Tally};
 use depx_transport::bounded;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// A job waits so long for nodes with room before it fails.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A node that is busy is not asked again sooner.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// What happens to a job on the way.
 pub(crate) enum Progress {
@@ -146,6 +150,11 @@ impl Run<'_> {
 
     async fn no_show(&mut self, executor: Address, error: &LeaseError) {
         self.tally.no_show(executor);
+        if matches!(error, LeaseError::Refused { reason: RefuseReason::Busy, .. }) {
+            // It may well have room in a moment, and may be the only one.
+            self.asked.retain(|asked| *asked != executor);
+            sleep(BUSY_PAUSE).await;
+        }
         self.tell(Progress::NoShow { executor, detail: bounded(&chain(error)) }).await;
     }
 

@@ -1,8 +1,11 @@
 //! The node's chain of receipts. One thread numbers, links and signs them: everything that is waiting under one signature,
 //! so that an idle node signs at once and a busy one signs many for the price of one.
 
-use depx_protocol::{Hash, ReceiptBody, SecretKey, Settlement, SignedReceipt, sign_batch};
-use std::path::{Path, PathBuf};
+use depx_protocol::{Hash, ReceiptBody, SecretKey, Settlement, SignedReceipt, blob_hash, sign_batch};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 /// Receipts under one signature at most: proofs of at most eight hashes.
@@ -53,7 +56,7 @@ struct Head {
 impl ReceiptChain {
     /// Continues the chain whose head is in the file at `path`, or starts one.
     pub fn open(path: PathBuf, key: SecretKey) -> Result<Self, ReceiptError> {
-        let mut head = Head::load(&path)?;
+        let mut file = HeadFile::open(path)?;
         let (requests, mut waiting) = mpsc::channel::<Request>(BATCH);
         let sign = move || {
             let mut batch = Vec::with_capacity(BATCH);
@@ -61,11 +64,13 @@ impl ReceiptChain {
                 while !batch.is_empty() {
                     let settlement = batch[0].settlement;
                     let same = batch.iter().take_while(|request| request.settlement == settlement).count();
-                    let (replies, bodies): (Vec<_>, Vec<_>) =
-                        batch.drain(..same).map(|request| (request.reply, head.link(request.body))).unzip();
+                    let mut head = file.head;
+                    let link = |request: Request| (request.reply, head.link(request.body));
+                    let (replies, bodies): (Vec<_>, Vec<_>) = batch.drain(..same).map(link).unzip();
                     // Stored before any receipt leaves: a number is never used twice.
-                    if let Err(error) = head.store(&path) {
-                        tracing::error!(path = %path.display(), %error, "cannot store the receipt chain's head; signing stops");
+                    if let Err(error) = file.store(head) {
+                        let path = file.path.display();
+                        tracing::error!(%path, %error, "cannot store the receipt chain's head; signing stops");
                         return;
                     }
                     for (reply, receipt) in replies.into_iter().zip(sign_batch(bodies, &settlement, &key)) {
@@ -90,30 +95,106 @@ impl ReceiptChain {
 }
 
 impl Head {
+    const FIRST: Self = Self { next: 0, previous: Hash::ZERO };
+
     fn link(&mut self, body: ReceiptBody) -> ReceiptBody {
         let body = ReceiptBody { sequence: self.next, previous: self.previous, ..body };
         *self = Self { next: self.next + 1, previous: body.hash() };
         body
     }
 
-    fn load(path: &Path) -> Result<Self, ReceiptError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { next: 0, previous: Hash::ZERO });
-            }
-            Err(source) => return Err(ReceiptError::File { path: path.to_owned(), source }),
-        };
-        let parsed = text
-            .trim_end()
-            .split_once(' ')
-            .and_then(|(next, previous)| Some(Self { next: next.parse().ok()?, previous: previous.parse().ok()? }));
-        parsed.ok_or_else(|| ReceiptError::Damaged { path: path.to_owned() })
+    /// One line of a fixed length: number, hash, and a check on both.
+    fn to_line(self) -> String {
+        let content = format!("{:020} {}", self.next, self.previous);
+        format!("{content} {}\n", blob_hash(content.as_bytes()).short())
     }
 
-    fn store(&self, path: &Path) -> std::io::Result<()> {
-        let beside = path.with_extension("chain-new");
-        std::fs::write(&beside, format!("{} {}\n", self.next, self.previous))?;
-        std::fs::rename(&beside, path)
+    fn from_line(line: &str) -> Option<Self> {
+        let (next, rest) = line.split_once(' ')?;
+        let (previous, _) = rest.split_once(' ')?;
+        let head = Self { next: next.parse().ok()?, previous: previous.parse().ok()? };
+        (head.to_line().trim_end() == line).then_some(head)
+    }
+}
+
+/// The file with the chain's head. It has two lines that are written in turn, in place, so that whatever interrupts a write,
+/// the other line is whole.
+struct HeadFile {
+    path: PathBuf,
+    file: File,
+    head: Head,
+    /// The line to write next.
+    turn: u64,
+}
+
+impl HeadFile {
+    /// Opens the file, or makes it. The head is the later of the lines that are whole.
+    fn open(path: PathBuf) -> Result<Self, ReceiptError> {
+        let failed = |source| ReceiptError::File { path: path.clone(), source };
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(failed)?;
+        let text = String::from_utf8_lossy(&text);
+        let lines = (0..).zip(text.lines());
+        let whole = lines.filter_map(|(number, line)| Some((number, Head::from_line(line)?)));
+        match whole.max_by_key(|(_, head)| head.next) {
+            Some((number, head)) => Ok(Self { path, file, head, turn: 1 - number % 2 }),
+            None if text.is_empty() => Ok(Self { path, file, head: Head::FIRST, turn: 0 }),
+            None => Err(ReceiptError::Damaged { path }),
+        }
+    }
+
+    fn store(&mut self, head: Head) -> std::io::Result<()> {
+        let line = head.to_line();
+        self.file.write_all_at(line.as_bytes(), self.turn * line.len() as u64)?;
+        (self.head, self.turn) = (head, 1 - self.turn);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(next: u64) -> Head {
+        Head { next, previous: blob_hash(&next.to_be_bytes()) }
+    }
+
+    #[test]
+    fn the_head_is_the_last_one_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("receipts.chain");
+        assert_eq!(HeadFile::open(path.clone()).unwrap().head, Head::FIRST);
+        for next in [1, 2, 7, 8, 300] {
+            HeadFile::open(path.clone()).unwrap().store(head(next)).unwrap();
+            assert_eq!(HeadFile::open(path.clone()).unwrap().head, head(next));
+        }
+    }
+
+    #[test]
+    fn an_interrupted_write_leaves_the_head_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("receipts.chain");
+        let mut file = HeadFile::open(path.clone()).unwrap();
+        (1..=4).for_each(|next| file.store(head(next)).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        let line = whole.len() / 2;
+        // Number 4 is in the second line. Its line end alone says nothing.
+        for cut in 0..line - 1 {
+            let mut torn = whole.clone();
+            torn[line + cut..].fill(b'x');
+            std::fs::write(&path, torn).unwrap();
+            assert_eq!(HeadFile::open(path.clone()).unwrap().head, head(3), "torn after {cut} bytes");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_whole_line_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("receipts.chain");
+        std::fs::write(&path, "1 2 3\n").unwrap();
+        let error = HeadFile::open(path).err().unwrap().to_string();
+        assert!(error.contains("restore it from a backup, or start with a new key"), "{error}");
     }
 }

@@ -72,6 +72,15 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<Engine, HostFault> {
     Engine::new(&config(options)?).map_err(HostFault::engine)
 }
 
+/// The engine that `options` describe, except that it makes every NaN canonical as soon as arithmetic gives it: what the work of
+/// [`crate::instrument`] is checked against.
+#[cfg(test)]
+pub(crate) fn reference_engine(options: &EngineOptions) -> Engine {
+    let mut config = config(options).unwrap();
+    config.cranelift_nan_canonicalization(true);
+    Engine::new(&config).unwrap()
+}
+
 /// Every setting that matters, alphabetically. Which proposals are on is stated in one place, [`validate::FEATURES`].
 fn config(options: &EngineOptions) -> Result<Config, HostFault> {
     let mut config = Config::new();
@@ -82,8 +91,8 @@ fn config(options: &EngineOptions) -> Result<Config, HostFault> {
     // Nothing runs asynchronously; the engine only checks that this is not below the guest's stack.
     config.async_stack_size(EXECUTION_STACK);
     config.cranelift_debug_verifier(false);
-    // NaN bits would otherwise differ between processors.
-    config.cranelift_nan_canonicalization(true);
+    // Modules are prepared so that no NaN whose bits depend on the processor is ever seen.
+    config.cranelift_nan_canonicalization(false);
     config.cranelift_opt_level(match options.optimize {
         Optimize::None => OptLevel::None,
         Optimize::Speed => OptLevel::Speed,

@@ -64,8 +64,13 @@ impl Preparer {
 
     /// Prepares a module, or finds it prepared. What is found out about a module is remembered; faults are not.
     pub(crate) fn prepare(&self, wasm: &[u8]) -> Result<Arc<Prepared>, PrepareError> {
+        self.prepare_named(blob_hash(wasm), wasm)
+    }
+
+    /// Like [`Preparer::prepare`], for a caller who knows that `module` is the hash of `wasm`.
+    pub(crate) fn prepare_named(&self, module: Hash, wasm: &[u8]) -> Result<Arc<Prepared>, PrepareError> {
         let key = ArtifactKey {
-            module: blob_hash(wasm),
+            module,
             instrument: instrument::VERSION,
             schedule: fuel::SCHEDULE_VERSION,
             engine: &self.compatibility,
@@ -89,8 +94,7 @@ impl Preparer {
         if let Some(module) = self.store.as_ref().and_then(|store| store.load(&self.engine, key)) {
             return Ok(Prepared { module });
         }
-        let outline = validate(wasm).map_err(PrepareError::Refused)?;
-        let instrumented = instrument(wasm, &outline).map_err(PrepareError::Refused)?;
+        let instrumented = instrumented(wasm).map_err(PrepareError::Refused)?;
         let module =
             Module::new(&self.engine, instrumented).map_err(|error| HostFault::engine(format_args!("{error:#}")))?;
         if let Some(store) = &self.store {
@@ -98,6 +102,12 @@ impl Preparer {
         }
         Ok(Prepared { module })
     }
+}
+
+/// A valid module made to meter itself: all of preparation but compiling.
+pub fn instrumented(wasm: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let outline = validate(wasm)?;
+    instrument(wasm, &outline)
 }
 
 /// The lock of a mutex. A panic while it was held leaves nothing half done here.

@@ -5,7 +5,7 @@ use crate::fault::bounded;
 use crate::host::Host;
 use crate::job::{INPUT_ITEM_COUNT, INPUT_MALFORMED, MODEL_NOT_LOADABLE, MODEL_NOT_OFFERED};
 use crate::loaded::{LoadFailure, LoadedModels};
-use crate::prepare::{PrepareError, Preparer};
+use crate::prepare::{PrepareError, Prepared, Preparer};
 use crate::profile::Profile;
 use crate::prove::{self, Refused};
 use crate::watch::Watch;
@@ -103,7 +103,11 @@ impl Runtime {
     /// Validates, instruments and compiles a module, or finds it in the cache.
     pub fn prepare(&self, wasm: &[u8]) -> Result<Executable, PrepareError> {
         let prepared = self.0.preparer.prepare(wasm)?;
-        Ok(Executable::link(&self.0.linker, &prepared)?)
+        self.link(&prepared)
+    }
+
+    fn link(&self, prepared: &Prepared) -> Result<Executable, PrepareError> {
+        Ok(Executable::link(&self.0.linker, prepared)?)
     }
 
     /// Runs a module once in a fresh instance. The run's wall-clock limit starts now.
@@ -156,7 +160,9 @@ impl Runtime {
 
     fn prepare_module(&self, job: &Job, items: &Items) -> Result<Executable, Halt> {
         let wasm = blob(job, &job.spec.module)?;
-        self.prepare(wasm).map_err(|error| match error {
+        // Whoever filled the blobs has verified their hashes.
+        let prepared = self.0.preparer.prepare_named(job.spec.module.hash, wasm);
+        prepared.and_then(|prepared| self.link(&prepared)).map_err(|error| match error {
             PrepareError::Refused(refusal) => {
                 items.refuse(Status::InvalidModule, refusal.code.number(), refusal.reason)
             }
@@ -247,6 +253,9 @@ fn on_threads<T: Send>(count: usize, work: impl Fn() -> Result<Vec<T>, HostFault
 
 /// What a thread uses of its stack before a guest runs on it.
 const STACK_MARGIN: usize = 1 << 20;
+
+/// A thread with a stack of so many bytes can execute guests on it as it is. Only what is used of it takes memory.
+pub const THREAD_STACK: usize = EXECUTION_STACK + 2 * STACK_MARGIN;
 
 /// Runs `work` on a stack that is large enough for guests: this thread's, if it is, else one made for the occasion. Calls of
 /// [`Runtime::execute`] within `work` then need not make one each.

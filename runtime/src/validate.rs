@@ -12,7 +12,7 @@ use depx_host_abi::{Import, ValueType, exports};
 use refusal::excerpt;
 use wasmparser::{
     ExternalKind, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, TypeRef,
-    ValType, ValidPayload, Validator, ValidatorResources,
+    ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 /// What every module begins with.
@@ -57,6 +57,7 @@ pub(crate) struct Outline<'a> {
     /// Every section except the start section and custom ones other than names, in order: number and content.
     pub(crate) sections: Vec<(u8, &'a [u8])>,
     pub(crate) types: Vec<FuncType>,
+    /// Number of globals. Tasks cannot import any.
     pub(crate) globals: u32,
     /// The start function.
     pub(crate) start: Option<u32>,
@@ -66,6 +67,27 @@ pub(crate) struct Outline<'a> {
 
 /// Checks `wasm` and takes it apart.
 pub(crate) fn validate(wasm: &[u8]) -> Result<Outline<'_>, Refusal> {
+    Validation::new(wasm, Purpose::Task)?.run()
+}
+
+/// Checks `wasm` and takes it apart, whatever it imports and exports: for what is said of WebAssembly rather than of tasks.
+#[cfg(test)]
+pub(crate) fn validate_any(wasm: &[u8]) -> Result<Outline<'_>, Refusal> {
+    Validation::new(wasm, Purpose::Any)?.run()
+}
+
+/// What the module is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To be executed: it imports only what the sandbox offers, and exports `_start` and `memory`.
+    Task,
+    /// Not known.
+    #[cfg(test)]
+    Any,
+}
+
+/// Checks what `wasm` begins with.
+fn check_header(wasm: &[u8]) -> Result<(), Refusal> {
     if wasm.len() > MAX_MODULE {
         return Err(Refusal::new(
             RefusalCode::ModuleTooLarge,
@@ -85,12 +107,13 @@ pub(crate) fn validate(wasm: &[u8]) -> Result<Outline<'_>, Refusal> {
              build for wasm32-wasip1 instead of wasm32-wasip2",
         ));
     }
-    Validation::new(wasm).run()
+    Ok(())
 }
 
 /// The state of a validation.
 struct Validation<'a> {
     wasm: &'a [u8],
+    purpose: Purpose,
     validator: Validator,
     allocations: FuncValidatorAllocations,
     outline: Outline<'a>,
@@ -101,9 +124,11 @@ struct Validation<'a> {
 }
 
 impl<'a> Validation<'a> {
-    fn new(wasm: &'a [u8]) -> Self {
-        Self {
+    fn new(wasm: &'a [u8], purpose: Purpose) -> Result<Self, Refusal> {
+        check_header(wasm)?;
+        Ok(Self {
             wasm,
+            purpose,
             validator: Validator::new_with_features(FEATURES),
             allocations: FuncValidatorAllocations::default(),
             outline: Outline {
@@ -116,7 +141,7 @@ impl<'a> Validation<'a> {
             function_types: Vec::new(),
             has_start: false,
             has_memory: false,
-        }
+        })
     }
 
     fn run(mut self) -> Result<Outline<'a>, Refusal> {
@@ -130,6 +155,14 @@ impl<'a> Validation<'a> {
             }
             self.section(&payload)?;
         }
+        if self.purpose == Purpose::Task {
+            self.check_exports()?;
+        }
+        Ok(self.outline)
+    }
+
+    /// The exports without which a task cannot be executed.
+    fn check_exports(&self) -> Result<(), Refusal> {
         if !self.has_start {
             return Err(Refusal::new(
                 RefusalCode::MissingStart,
@@ -142,7 +175,7 @@ impl<'a> Validation<'a> {
                 "the module does not export its memory as `memory`; export it under that name",
             ));
         }
-        Ok(self.outline)
+        Ok(())
     }
 
     /// The limits that concern a section as a whole, before anything in it is looked at.
@@ -153,10 +186,6 @@ impl<'a> Validation<'a> {
             Payload::ImportSection(section) => within(TooManyImports, "imports", section.count(), MAX_IMPORTS),
             Payload::FunctionSection(section) => within(TooManyFunctions, "functions", section.count(), MAX_FUNCTIONS),
             Payload::TableSection(section) => within(TooManyTables, "tables", section.count(), MAX_TABLES),
-            Payload::MemorySection(section) if section.count() > 1 => Err(Refusal::new(
-                UnsupportedProposal,
-                "the module uses several memories, but a task has one; link it into a single memory",
-            )),
             Payload::GlobalSection(section) => within(TooManyGlobals, "globals", section.count(), MAX_GLOBALS),
             Payload::ExportSection(section) => within(TooManyExports, "exports", section.count(), MAX_EXPORTS),
             Payload::ElementSection(section) => {
@@ -178,7 +207,17 @@ impl<'a> Validation<'a> {
             Payload::ImportSection(section) => {
                 for import in section.clone().into_imports() {
                     let import = import?;
-                    self.import(import.module, import.name, import.ty)?;
+                    // The validator lets it pass although the proposal is off, the engine does not.
+                    if let (TypeRef::FuncExact(_), Some(refusal)) =
+                        (import.ty, Refusal::proposal(WasmFeatures::CUSTOM_DESCRIPTORS))
+                    {
+                        return Err(refusal);
+                    }
+                    match self.purpose {
+                        Purpose::Task => self.import(import.module, import.name, import.ty)?,
+                        #[cfg(test)]
+                        Purpose::Any => self.count_import(import.ty),
+                    }
                 }
             }
             Payload::FunctionSection(section) => {
@@ -195,7 +234,7 @@ impl<'a> Validation<'a> {
                     return Err(too_many(RefusalCode::TooManyTables, "table elements", elements, MAX_TABLE_ELEMENTS));
                 }
             }
-            Payload::GlobalSection(section) => self.outline.globals = section.count(),
+            Payload::GlobalSection(section) => self.outline.globals += section.count(),
             Payload::ExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
@@ -229,10 +268,8 @@ impl<'a> Validation<'a> {
     fn import(&mut self, module: &str, name: &str, ty: TypeRef) -> Result<(), Refusal> {
         let (module, name) = (excerpt(module), excerpt(name));
         let known = match ty {
-            TypeRef::Func(index) | TypeRef::FuncExact(index) => {
-                Import::find(module, name).map(|import| (import, index))
-            }
-            TypeRef::Table(_) | TypeRef::Memory(_) | TypeRef::Global(_) | TypeRef::Tag(_) => None,
+            TypeRef::Func(index) => Import::find(module, name).map(|import| (import, index)),
+            _ => None,
         };
         let Some((import, index)) = known else {
             return Err(Refusal::new(
@@ -256,6 +293,16 @@ impl<'a> Validation<'a> {
         Ok(())
     }
 
+    /// Imports come first in their index spaces.
+    #[cfg(test)]
+    fn count_import(&mut self, ty: TypeRef) {
+        match ty {
+            TypeRef::Func(index) => self.function_types.push(index),
+            TypeRef::Global(_) => self.outline.globals += 1,
+            _ => {}
+        }
+    }
+
     fn export(&mut self, name: &str, kind: ExternalKind, index: u32) -> Result<(), Refusal> {
         if name.starts_with(exports::RESERVED_PREFIX) {
             return Err(Refusal::new(
@@ -268,7 +315,7 @@ impl<'a> Validation<'a> {
             ));
         }
         self.has_memory |= name == exports::MEMORY && kind == ExternalKind::Memory;
-        if name == exports::START && kind == ExternalKind::Func {
+        if self.purpose == Purpose::Task && name == exports::START && kind == ExternalKind::Func {
             let ty = &self.outline.types[self.function_types[index as usize] as usize];
             if !ty.params().is_empty() || !ty.results().is_empty() {
                 return Err(Refusal::new(

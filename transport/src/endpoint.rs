@@ -4,7 +4,7 @@ use crate::tls::SelfSigned;
 use depx_protocol::{Hash, blob_hash};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The socket.
-    #[error("cannot open UDP address {address}; is another program using it?")]
+    #[error("cannot open UDP address {address}; is it this machine's, and used by no other program?")]
     Bind {
         /// Which.
         address: SocketAddr,
@@ -61,8 +61,11 @@ pub fn client_endpoint(protocol: &[u8]) -> Result<(Endpoint, Certificate), Endpo
     let tls = QuicClientConfig::try_from(identity.client(protocol)?)?;
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(transport());
+    // A socket of IPv6 reaches both; where the system has none, IPv4 it is.
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let mut endpoint = Endpoint::client(address).map_err(|source| EndpointError::Bind { address, source })?;
+    let mut endpoint = Endpoint::client(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))
+        .or_else(|_| Endpoint::client(address))
+        .map_err(|source| EndpointError::Bind { address, source })?;
     endpoint.set_default_client_config(config);
     Ok((endpoint, certificate))
 }

@@ -10,6 +10,8 @@ use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// A handshake that takes longer is given up: several lost packets are repeated by then.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that has not greeted after so long is turned away.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -112,7 +114,8 @@ pub async fn dial(
     key: &SecretKey,
     capabilities: Option<Capabilities>,
 ) -> Result<Dialled, GreetingError> {
-    let connection = endpoint.connect(remote, SERVER_NAME)?.await?;
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, endpoint.connect(remote, SERVER_NAME)?).await;
+    let connection = handshake.unwrap_or(Err(quinn::ConnectionError::TimedOut))?;
     let greeting = async {
         let role = if capabilities.is_some() { Role::Node } else { Role::Client };
         let exporter = exporter(&connection)?;

@@ -31,8 +31,22 @@ impl Random {
 /// Lines as a server might log them, of `len` bytes or a little more.
 pub fn log(len: usize) -> String {
     const WORDS: [&str; 16] = [
-        "request", "accepted", "from", "timeout", "cache", "miss", "worker", "started", "queue", "full", "retry", "after",
-        "connection", "closed", "by", "peer",
+        "request",
+        "accepted",
+        "from",
+        "timeout",
+        "cache",
+        "miss",
+        "worker",
+        "started",
+        "queue",
+        "full",
+        "retry",
+        "after",
+        "connection",
+        "closed",
+        "by",
+        "peer",
     ];
     let mut random = Random::new(7);
     let mut text = String::with_capacity(len + 128);

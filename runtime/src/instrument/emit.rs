@@ -1,9 +1,10 @@
 //! Writes a metered function.
 
+use super::nan::{Shape, Site};
 use super::plan::{Change, Length, Plan};
 use super::{Function, Meters};
 use depx_host_abi::{fuel, stack};
-use wasm_encoder::{BlockType, Encode, Instruction, ValType};
+use wasm_encoder::{BlockType, Encode, Ieee32, Ieee64, Instruction, ValType};
 
 /// Slots of call depth that the function takes, or `None` if it need not be counted.
 pub(super) fn weight(function: &Function<'_>, plan: &Plan) -> Option<u32> {
@@ -13,21 +14,24 @@ pub(super) fn weight(function: &Function<'_>, plan: &Plan) -> Option<u32> {
     (plan.calls || slots > stack::LEAF_SLOTS).then_some(slots)
 }
 
-/// The encoding of `function`, metered as `plan` says. Where it is counted, `counted` holds the slots that it takes and the type of
-/// a block that gives its results.
+/// The encoding of `function`, metered as `plan` says, with NaNs made canonical at `sites`. Where it is counted, `counted` holds the
+/// slots that it takes and the type of a block that gives its results.
 pub(super) fn emit(
     wasm: &[u8],
     function: &Function<'_>,
     plan: &Plan,
+    sites: &[Site],
     meters: Meters,
     counted: Option<(u32, BlockType)>,
 ) -> Result<Vec<u8>, wasmparser::Error> {
     let code = function.body.get_binary_reader_for_operators()?.original_position()..function.body.range().end;
-    let needs_scratch = plan.edits.iter().any(|edit| matches!(edit.change, Change::ChargeLength(_)));
-    let mut writer =
-        Writer { bytes: Vec::with_capacity(function.body.range().len() * 2 + 64), meters, scratch: function.locals };
+    let mut writer = Writer {
+        bytes: Vec::with_capacity(function.body.range().len() * 2 + 64),
+        meters,
+        scratch: Scratch::new(function.locals, plan, sites),
+    };
     let locals = &wasm[function.body.range().start..code.start];
-    writer.locals(locals, function.body.get_locals_reader()?.get_count(), needs_scratch);
+    writer.locals(locals, function.body.get_locals_reader()?.get_count());
     writer.charge(plan.costs[0]);
     match counted {
         Some((slots, results)) => {
@@ -38,7 +42,13 @@ pub(super) fn emit(
         None => {}
     }
     let mut copied = code.start;
+    let mut sites = sites.iter().peekable();
     for edit in &plan.edits {
+        while let Some(site) = sites.next_if(|site| site.offset <= edit.offset) {
+            writer.bytes.extend_from_slice(&wasm[copied..site.offset]);
+            copied = site.offset;
+            writer.canonicalise(site.shape);
+        }
         writer.bytes.extend_from_slice(&wasm[copied..edit.offset]);
         copied = edit.offset;
         match edit.change {
@@ -57,6 +67,11 @@ pub(super) fn emit(
             Change::ChargeLength(length) => writer.charge_length(length),
         }
     }
+    for site in sites {
+        writer.bytes.extend_from_slice(&wasm[copied..site.offset]);
+        copied = site.offset;
+        writer.canonicalise(site.shape);
+    }
     writer.bytes.extend_from_slice(&wasm[copied..code.end]);
     if let Some((slots, _)) = counted {
         writer.leave(slots);
@@ -71,9 +86,43 @@ const RETURN_LEN: usize = 1;
 struct Writer {
     bytes: Vec<u8>,
     meters: Meters,
-    /// The local that holds lengths, after all others.
-    scratch: u32,
+    scratch: Scratch,
 }
+
+/// Locals of our own, after all others: one for lengths and one for each shape of floats, where they are needed.
+struct Scratch {
+    /// The type and the index of each.
+    locals: Vec<(ValType, u32)>,
+}
+
+impl Scratch {
+    /// The scratch locals of a function that has `locals` locals itself.
+    fn new(locals: u32, plan: &Plan, sites: &[Site]) -> Self {
+        let lengths = plan.edits.iter().any(|edit| matches!(edit.change, Change::ChargeLength(_)));
+        let shapes = Shape::ALL.into_iter().filter(|shape| sites.iter().any(|site| site.shape == *shape));
+        let mut types: Vec<_> = lengths.then_some(ValType::I32).into_iter().chain(shapes.map(val_type)).collect();
+        types.dedup();
+        Self { locals: types.into_iter().zip(locals..).collect() }
+    }
+
+    /// The local of a type that is needed.
+    fn of(&self, ty: ValType) -> u32 {
+        let found = self.locals.iter().find(|(other, _)| *other == ty);
+        found.map(|(_, index)| *index).expect("there is one for every edit and site")
+    }
+}
+
+fn val_type(shape: Shape) -> ValType {
+    match shape {
+        Shape::F32 => ValType::F32,
+        Shape::F64 => ValType::F64,
+        Shape::F32x4 | Shape::F64x2 => ValType::V128,
+    }
+}
+
+/// The bits of the canonical NaNs.
+const NAN32: u32 = 0x7fc0_0000;
+const NAN64: u64 = 0x7ff8_0000_0000_0000;
 
 impl Writer {
     fn op(&mut self, instruction: Instruction<'_>) {
@@ -84,16 +133,55 @@ impl Writer {
         instructions.into_iter().for_each(|instruction| self.op(instruction));
     }
 
-    /// The declarations of locals, `groups` of them, and of the scratch local if it is needed.
-    fn locals(&mut self, declared: &[u8], groups: u32, scratch: bool) {
-        if scratch {
-            (groups + 1).encode(&mut self.bytes);
-            self.bytes.extend_from_slice(&declared[leb128_len(declared)..]);
+    /// The declarations of locals, `groups` of them, and of the scratch locals.
+    fn locals(&mut self, declared: &[u8], groups: u32) {
+        (groups + self.scratch.locals.len() as u32).encode(&mut self.bytes);
+        self.bytes.extend_from_slice(&declared[leb128_len(declared)..]);
+        for (ty, _) in &self.scratch.locals {
             1u32.encode(&mut self.bytes);
-            ValType::I32.encode(&mut self.bytes);
-        } else {
-            self.bytes.extend_from_slice(declared);
+            ty.encode(&mut self.bytes);
         }
+    }
+
+    /// Makes the topmost operand canonical if it is a NaN: if it is not at least itself, which is a single test. Of the ways to say
+    /// so, compilers make least of a branch around the constant, which is always taken where numbers are computed.
+    fn canonicalise(&mut self, shape: Shape) {
+        let scratch = self.scratch.of(val_type(shape));
+        let (nan, is_number) = match shape {
+            Shape::F32 => (Instruction::F32Const(Ieee32::new(NAN32)), Instruction::F32Ge),
+            Shape::F64 => (Instruction::F64Const(Ieee64::new(NAN64)), Instruction::F64Ge),
+            Shape::F32x4 => {
+                return self.canonicalise_lanes(scratch, &[NAN32; 4].map(u32::to_le_bytes), Instruction::F32x4Eq);
+            }
+            Shape::F64x2 => {
+                return self.canonicalise_lanes(scratch, &[NAN64; 2].map(u64::to_le_bytes), Instruction::F64x2Eq);
+            }
+        };
+        self.ops([
+            Instruction::LocalSet(scratch),
+            Instruction::LocalGet(scratch),
+            Instruction::LocalGet(scratch),
+            is_number,
+            Instruction::If(BlockType::Empty),
+            Instruction::Else,
+            nan,
+            Instruction::LocalSet(scratch),
+            Instruction::End,
+            Instruction::LocalGet(scratch),
+        ]);
+    }
+
+    /// Makes those lanes of the topmost operand canonical that are NaNs: that do not equal themselves.
+    fn canonicalise_lanes<const N: usize>(&mut self, scratch: u32, lanes: &[[u8; N]], equal: Instruction<'_>) {
+        let nans = lanes.as_flattened().iter().rev().fold(0, |nans, byte| nans << 8 | i128::from(*byte));
+        self.ops([
+            Instruction::LocalTee(scratch),
+            Instruction::V128Const(nans),
+            Instruction::LocalGet(scratch),
+            Instruction::LocalGet(scratch),
+            equal,
+            Instruction::V128Bitselect,
+        ]);
     }
 
     /// Pays `cost`.
@@ -151,7 +239,7 @@ impl Writer {
 
     /// Pays for the length on top of the stack and leaves it there. Lengths are unsigned.
     fn charge_length(&mut self, length: Length) {
-        let scratch = self.scratch;
+        let scratch = self.scratch.of(ValType::I32);
         self.ops([
             Instruction::LocalTee(scratch),
             Instruction::GlobalGet(self.meters.fuel),

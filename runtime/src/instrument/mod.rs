@@ -1,30 +1,39 @@
-//! Makes a module meter itself.
+//! Makes a module meter itself, and its floats the same everywhere.
 //!
 //! Two globals are appended: fuel that is left and call depth that is left. Every function pays before it does, in wasm,
 //! so the numbers follow from the semantics of WebAssembly and are the same whatever the engine makes of the code. Fuel is
 //! checked at the beginning of functions and loops and wherever a length was charged; between two checks lies a piece of code
 //! without loops. A run whose fuel is negative when it ends was out of fuel, however it ended.
 //!
+//! NaNs are made canonical where their bits can be seen; that costs no fuel. See [`nan`].
+//!
 //! All index spaces keep their numbers, so code is copied as it is, with charges in between. The start function is no longer
 //! called by instantiation but exported, and custom sections except names are gone.
 
 mod cost;
 mod emit;
+mod nan;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 use crate::validate::{Outline, Refusal};
+use depx_host_abi::refusal::RefusalCode;
 use depx_host_abi::{exports, fuel, stack};
+use nan::Flow;
 use plan::Plan;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, Encode, ExportKind, GlobalType, Module, RawSection, SectionId, ValType,
 };
-use wasmparser::FunctionBody;
+use wasmparser::{BinaryReader, FunctionBody, ImportSectionReader, TypeRef};
 
 /// The version of what is injected. It is part of the execution profile: what a run is charged depends on it.
 pub(crate) const VERSION: u32 = 1;
+
+/// Bytes of a function's body with all that is injected. The engine takes at most 7,654,321; of real programs, the largest functions
+/// grow to about twice their size.
+const MAX_FUNCTION: usize = 7 << 20;
 
 /// A function of a valid module.
 pub(crate) struct Function<'a> {
@@ -65,6 +74,7 @@ fn instrument_with(
 ) -> Result<Vec<u8>, Refusal> {
     let meters = Meters { fuel: outline.globals, depth: outline.globals + 1 };
     let mut types = ResultTypes::new(outline);
+    let mut flow = Flow::new(&outline.types, function_types(outline)?);
     let mut code = CodeSection::new();
     for function in &outline.functions {
         let plan = plan(&function.body)?;
@@ -72,9 +82,35 @@ fn instrument_with(
             Some(slots) => Some((slots, types.block_type(function.ty)?)),
             None => None,
         };
-        code.raw(&emit::emit(wasm, function, &plan, meters, counted)?);
+        let sites = if plan.floats { flow.sites(function)? } else { &[] };
+        let body = emit::emit(wasm, function, &plan, sites, meters, counted)?;
+        if body.len() > MAX_FUNCTION {
+            return Err(Refusal::new(
+                RefusalCode::FunctionTooLarge,
+                format_args!(
+                    "a function of {} bytes takes {} bytes with metering, {MAX_FUNCTION} are allowed; split it",
+                    function.body.range().len(),
+                    body.len()
+                ),
+            ));
+        }
+        code.raw(&body);
     }
     Ok(assemble(outline, &types.appended, &globals(), &exported(outline, meters), &code))
+}
+
+/// The type of each function, imported ones first. Nothing but functions is imported.
+fn function_types(outline: &Outline<'_>) -> Result<Vec<u32>, wasmparser::Error> {
+    let mut types = Vec::with_capacity(outline.functions.len());
+    for (_, content) in outline.sections.iter().filter(|(id, _)| *id == SectionId::Import as u8) {
+        for import in ImportSectionReader::new(BinaryReader::new(content, 0))?.into_imports() {
+            if let TypeRef::Func(ty) | TypeRef::FuncExact(ty) = import?.ty {
+                types.push(ty);
+            }
+        }
+    }
+    types.extend(outline.functions.iter().map(|function| function.ty));
+    Ok(types)
 }
 
 /// Puts the module together again. A module that can be executed has types, exports and code, but it may lack globals.
@@ -170,7 +206,7 @@ impl<'a> ResultTypes<'a> {
         for result in results {
             encoded.push(RoundtripReencoder.val_type(*result).map_err(|error| match error {
                 wasm_encoder::reencode::Error::ParseError(error) => Refusal::from(error),
-                other => Refusal::new(depx_host_abi::refusal::RefusalCode::Malformed, other),
+                other => Refusal::new(RefusalCode::Malformed, other),
             })?);
         }
         let block_type = match encoded[..] {

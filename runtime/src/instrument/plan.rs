@@ -4,7 +4,7 @@
 //! on after a nested block, loop or `if` from which nothing branches further out, because all ways through it meet again.
 //! Where both arms of an `if` cost something, the cheaper arm's cost is paid before it.
 
-use super::cost;
+use super::{cost, nan};
 use wasmparser::{FunctionBody, Operator};
 
 /// How to meter one function.
@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) calls: bool,
     /// Whether it handles vectors.
     pub(super) vectors: bool,
+    /// Whether it computes with floats.
+    pub(super) floats: bool,
 }
 
 /// A change before the operator at `offset`, in bytes from the beginning of the module.
@@ -103,6 +105,7 @@ impl Planner {
         }
         self.plan.operators += 1;
         self.plan.vectors |= cost::is_vector(operator);
+        self.plan.floats |= nan::arithmetic(operator).is_some();
         if let Some(region) = self.region {
             self.plan.costs[region as usize] += u64::from(cost::class(operator).cost());
         }

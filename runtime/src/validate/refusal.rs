@@ -3,6 +3,7 @@
 use super::features::{OFF, Proposal};
 use depx_host_abi::refusal::RefusalCode;
 use std::fmt;
+use wasmparser::WasmFeatures;
 
 /// Why a module cannot be executed: the same on every node, and part of the result.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +26,12 @@ impl Refusal {
         reason.truncate(reason.floor_char_boundary(MAX_REASON));
         Self { code, reason }
     }
+
+    /// Of a module that uses a proposal that is off, if `flag` is one.
+    pub(super) fn proposal(flag: WasmFeatures) -> Option<Self> {
+        let Proposal { name, advice, .. } = OFF.iter().find(|proposal| flag.intersects(proposal.flag))?;
+        Some(Self::new(RefusalCode::UnsupportedProposal, format_args!("the module uses {name}, {advice}")))
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -37,20 +44,21 @@ impl std::error::Error for Refusal {}
 
 impl From<wasmparser::Error> for Refusal {
     fn from(error: wasmparser::Error) -> Self {
-        let missing = error.missing_wasm_feature();
-        match missing.and_then(|missing| OFF.iter().find(|proposal| missing.intersects(proposal.flag))) {
-            Some(Proposal { name, advice, .. }) => {
-                Self::new(RefusalCode::UnsupportedProposal, format_args!("the module uses {name}, {advice}"))
-            }
-            None => Self::new(
+        let missing = match error.message() {
+            // The one message that comes without its proposal.
+            "multiple memories" => Some(WasmFeatures::MULTI_MEMORY),
+            _ => error.missing_wasm_feature(),
+        };
+        missing.and_then(Self::proposal).unwrap_or_else(|| {
+            Self::new(
                 RefusalCode::Malformed,
                 format_args!(
                     "the bytes are not a valid WebAssembly module: {} at byte {}; rebuild it, or fetch it again",
                     error.message(),
                     error.offset()
                 ),
-            ),
-        }
+            )
+        })
     }
 }
 

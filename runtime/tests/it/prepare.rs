@@ -48,6 +48,7 @@ fn refused() -> Vec<(&'static str, Vec<u8>)> {
         ("tail calls", with_body("(return_call 0)")),
         ("exceptions", module("(tag $e) (func (throw $e))")),
         ("garbage collection", module("(type (struct (field i32)))")),
+        ("an exact import", module(r#"(import "wasi_snapshot_preview1" "sched_yield" (func (exact (result i32))))"#)),
         ("typed references", module("(type $t (func)) (func (param (ref $t)))")),
         ("external references", with_body("(param externref)")),
         ("64-bit memory", text(r#"(module (memory (export "memory") i64 1) (func (export "_start")))"#)),
@@ -154,6 +155,7 @@ fn refusals_name_what_is_wrong() {
         tail calls: unsupported-proposal: the module uses tail calls, which are off because call depth is metered; compile with -mno-tail-call
         exceptions: unsupported-proposal: the module uses exceptions, which are off because metering does not cover unwinding; compile with -fno-exceptions or panic=abort
         garbage collection: unsupported-proposal: the module uses external or garbage-collected references, which are off because metering does not cover them; compile without them
+        an exact import: unsupported-proposal: the module uses custom descriptors, which are off because metering does not cover them; compile without them
         typed references: unsupported-proposal: the module uses typed function references, which are off because metering does not cover them; compile without them
         external references: unsupported-proposal: the module uses external or garbage-collected references, which are off because metering does not cover them; compile without them
         64-bit memory: unsupported-proposal: the module uses 64-bit memory, which is off because bounds checks make it slow; target wasm32

@@ -1,4 +1,4 @@
-//! The 35th Fibonacci number, recursively: little but calls.
+//! The 38th Fibonacci number, recursively: little but calls.
 
 use std::hint::black_box;
 
@@ -7,5 +7,5 @@ fn fib(n: u32) -> u32 {
 }
 
 fn main() {
-    println!("{}", fib(black_box(35)));
+    println!("{}", fib(black_box(38)));
 }

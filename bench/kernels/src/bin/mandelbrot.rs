@@ -1,7 +1,7 @@
-//! The Mandelbrot set on 320 by 320 points, at most 200 steps each.
+//! The Mandelbrot set on 640 by 640 points, at most 400 steps each.
 
-const SIDE: usize = 320;
-const STEPS: u32 = 200;
+const SIDE: usize = 640;
+const STEPS: u32 = 400;
 
 fn escape(x: f64, y: f64) -> u32 {
     let (mut a, mut b) = (0.0, 0.0);

@@ -1,8 +1,8 @@
-//! The product of two 384 by 384 matrices of 32-bit floats.
+//! The product of two 600 by 600 matrices of 32-bit floats.
 
 use depx_bench_kernels::Random;
 
-const SIDE: usize = 384;
+const SIDE: usize = 600;
 
 fn main() {
     let mut random = Random::new(5);

@@ -1,8 +1,8 @@
-//! The sun and four planets for 800,000 steps, in 64-bit floats.
+//! The sun and four planets for 1,500,000 steps, in 64-bit floats.
 
 use std::f64::consts::PI;
 
-const STEPS: usize = 800_000;
+const STEPS: usize = 1_500_000;
 const STEP: f64 = 0.01;
 const SOLAR_MASS: f64 = 4.0 * PI * PI;
 const YEAR: f64 = 365.24;

@@ -1,0 +1,25 @@
+//! Execution in process: what metering costs, and what a run costs that does nothing.
+
+pub(crate) mod batch;
+pub(crate) mod cold_start;
+pub(crate) mod metering;
+pub(crate) mod noop;
+pub(crate) mod prepare;
+
+use anyhow::Result;
+use depx_runtime::{Allocation, EngineOptions, Optimize, Runtime, RuntimeOptions};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+/// A runtime as a node sets it up: compiled for speed, instances from a pool, items on all cores.
+fn runtime(cache_dir: Option<PathBuf>) -> Result<Runtime> {
+    let parallelism = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let slots = 2 * u32::try_from(parallelism.get()).unwrap_or(u32::MAX / 2);
+    let engine = EngineOptions {
+        optimize: Optimize::Speed,
+        allocation: Allocation::Pooling { slots },
+        ..EngineOptions::default()
+    };
+    Ok(Runtime::new(RuntimeOptions { engine, cache_dir, parallelism, ..RuntimeOptions::default() })?)
+}

@@ -1,0 +1,10 @@
+//! The `depx` command as its users meet it: real processes, real programs, real sockets.
+
+mod daemons;
+mod demo;
+mod determinism;
+mod messages;
+mod programs;
+mod receipts;
+mod strangers;
+mod support;

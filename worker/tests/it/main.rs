@@ -1,0 +1,8 @@
+//! Real worker processes: what they cannot do, how they die, and that their results are those of a thread.
+
+#![cfg(target_os = "linux")]
+
+mod deaths;
+mod isolation;
+mod results;
+mod support;
