@@ -73,7 +73,8 @@ pub(crate) fn until_stopped(follow_stdin: bool) -> Result<impl Future<Output = (
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     // Nodes execute jobs on these threads; with a large stack none has to be made for each job.
     let mut threads = tokio::runtime::Builder::new_multi_thread();
-    let runtime = threads.thread_stack_size(depx_runtime::THREAD_STACK).enable_all().build().context("cannot start threads")?;
+    let runtime =
+        threads.thread_stack_size(depx_runtime::THREAD_STACK).enable_all().build().context("cannot start threads")?;
     let done = runtime.block_on(future);
     // A read from standard input cannot be cancelled.
     runtime.shutdown_background();

@@ -49,8 +49,10 @@ fn a_devnet_takes_its_processes_along_however_it_ends() {
         let machine = Machine::new();
         let mut devnet = Daemon::start(&machine, ["devnet", "--nodes", "2"]);
         assert_eq!(devnet.event("ready")["nodes"].as_array().map(Vec::len), Some(2));
+        eventually("a coordinator, and two nodes with a worker and a spare each", || {
+            descendants(devnet.id()).len() == 7
+        });
         let processes = descendants(devnet.id());
-        assert_eq!(processes.len(), 3, "a coordinator and two nodes");
         assert!(processes.iter().all(|process| runs(*process)));
         devnet.signal(signal);
         assert_eq!(devnet.ended(), code, "{signal}");
@@ -65,7 +67,7 @@ fn a_devnet_that_is_stopped_stops_its_command() {
     let machine = Machine::new();
     let mut devnet = Daemon::start(&machine, ["devnet", "--nodes", "1", "--", "sleep", "1000"]);
     devnet.event("ready");
-    eventually("the command", || descendants(devnet.id()).len() == 3);
+    eventually("the command, beside a coordinator and a node with two workers", || descendants(devnet.id()).len() == 5);
     let processes = descendants(devnet.id());
     devnet.signal("TERM");
     assert_eq!(devnet.ended(), 1);

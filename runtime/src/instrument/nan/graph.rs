@@ -35,6 +35,8 @@ struct Node {
     raw: bool,
     /// It may be another NaN that must stay as it is.
     bits: bool,
+    /// Its bits are seen where it cannot be made canonical any more.
+    seen: bool,
     /// It is made canonical, or its sources are, before it is there.
     eager: bool,
 }
@@ -53,8 +55,8 @@ struct Edge {
 pub(super) struct Graph {
     nodes: Vec<Node>,
     edges: Vec<Edge>,
-    /// Values whose bits are seen, and where.
-    seen: Vec<(Value, Place)>,
+    /// Values whose bits are seen, and where: offsets at which they can be made canonical for that.
+    seen: Vec<(Value, usize)>,
     work: Vec<Value>,
 }
 
@@ -125,8 +127,11 @@ impl Graph {
 
     /// Notes that the bits of `value` are seen, and that it can be made canonical at `place` for that.
     pub(super) fn see(&mut self, value: Value, place: Place) {
-        if value.is_node() {
-            self.seen.push((value, place));
+        match place {
+            _ if !value.is_node() => {}
+            Some(offset) => self.seen.push((value, offset)),
+            // No list: a branch may see hundreds of values in two bytes of code.
+            None => self.nodes[value.index()].seen = true,
         }
     }
 
@@ -135,9 +140,12 @@ impl Graph {
         self.spread_bits();
         self.spread_raw();
         for index in 0..self.seen.len() {
-            let (value, place) = self.seen[index];
+            let (value, _) = self.seen[index];
+            self.nodes[value.index()].seen |= self.nodes[value.index()].bits;
+        }
+        for value in (0..self.nodes.len() as u32).map(Value) {
             let node = &self.nodes[value.index()];
-            if node.raw && (place.is_none() || node.bits) {
+            if node.raw && node.seen {
                 self.demand(value);
             }
         }
@@ -148,7 +156,8 @@ impl Graph {
 
     fn node(&mut self, shape: Shape, arithmetic: Place) -> Value {
         let value = Value(self.nodes.len() as u32);
-        let node = Node { shape, arithmetic, sources: None, heirs: None, raw: false, bits: false, eager: false };
+        let node =
+            Node { shape, arithmetic, sources: None, heirs: None, raw: false, bits: false, seen: false, eager: false };
         self.nodes.push(node);
         value
     }
@@ -222,10 +231,10 @@ impl Graph {
                 add(edge.place, source);
             }
         }
-        for &(value, place) in &self.seen {
+        for &(value, offset) in &self.seen {
             let node = &self.nodes[value.index()];
             if node.raw {
-                add(place, node);
+                add(Some(offset), node);
             }
         }
     }

@@ -165,9 +165,9 @@ impl Author {
                 self.put(")");
             }
             12 => {
-                self.put(if self.random % 3 == 0 { "(select (result " } else { "(select " });
-                if self.text.ends_with("(result ") {
-                    write!(self.text, "{ty}) ").unwrap();
+                self.put("(select ");
+                if self.below(3) == 0 {
+                    write!(self.text, "(result {ty}) ").unwrap();
                 }
                 self.float(ty, fuel);
                 self.float(ty, fuel);
@@ -192,7 +192,7 @@ impl Author {
             }
             15 => self.block(ty, fuel),
             16 if ty == "f64" => {
-                let indirect = self.random % 2 == 0;
+                let indirect = self.below(2) == 0;
                 // What calls only calls what comes before it.
                 let leaf = self.text.contains("(func $caller");
                 if !leaf {

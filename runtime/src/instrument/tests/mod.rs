@@ -1,10 +1,9 @@
-//! Metering, checked by running metered modules on every kind of engine.
+//! Metering and canonical NaNs, checked by running prepared modules on every kind of engine.
 
 mod depth;
 mod floats;
 mod fuel;
 mod generated;
-mod measure;
 mod nan;
 mod spec;
 
