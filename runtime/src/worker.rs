@@ -1,4 +1,4 @@
-//! The seam between a node and whatever executes jobs for it: today a thread, a disposable process later.
+//! The seam between a node and whatever executes jobs for it: a disposable process, or a thread of this one.
 
 use crate::{HostFault, Job, JobResult, Runtime};
 use std::sync::Arc;
