@@ -1,6 +1,6 @@
 //! The nodes that are connected, and which of them takes the next lease.
 
-use depx_protocol::wire::Capabilities;
+use depx_protocol::wire::{CLOSE_REPLACED, Capabilities};
 use depx_protocol::{Address, DeterminismClass, Hash};
 use quinn::Connection;
 use std::collections::HashMap;
@@ -71,7 +71,7 @@ impl Nodes {
             draining: AtomicBool::new(false),
         });
         if let Some(older) = self.nodes().insert(address, node.clone()) {
-            older.connection.close(0u32.into(), b"replaced by a newer connection of the same identity");
+            older.connection.close(CLOSE_REPLACED.into(), b"replaced by a newer connection of the same identity");
         }
         self.changed.notify_waiters();
         node

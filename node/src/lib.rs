@@ -87,6 +87,12 @@ pub enum NodeError {
     /// The coordinator turned it away for a reason that trying again will not change.
     #[error("the coordinator does not take this node")]
     Rejected(#[source] GreetingError),
+    /// Another process connected with this node's key.
+    #[error("another node connected with the same key, {address}; give each node a data directory and key of its own")]
+    Replaced {
+        /// Of both.
+        address: Address,
+    },
 }
 
 /// A node, ready to run.

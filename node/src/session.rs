@@ -1,9 +1,9 @@
 //! One connection to the coordinator after another.
 
 use crate::{NodeError, NodeEvent, QUEUE, Shared, lease};
-use depx_protocol::wire::{ALPN_NODE, ControlMessage};
+use depx_protocol::wire::{ALPN_NODE, CLOSE_REPLACED, ControlMessage};
 use depx_transport::{Certificate, Dialled, GreetingError, client_endpoint, dial, write_frame};
-use quinn::{Endpoint, VarInt};
+use quinn::{ConnectionError, Endpoint, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -35,8 +35,9 @@ pub(crate) async fn serve(shared: &Arc<Shared>, shutdown: impl Future<Output = (
                     retry = FIRST_RETRY;
                     (shared.events)(NodeEvent::Connected { coordinator: shared.config.coordinator_address });
                     match hold(shared, dialled, certificate, shutdown.as_mut()).await {
-                        Some(reason) => reason,
-                        None => break,
+                        Ended::Lost(reason) => reason,
+                        Ended::Replaced => return Err(NodeError::Replaced { address: shared.key.address() }),
+                        Ended::Stopped => break,
                     }
                 }
                 Err(error) if is_final(&error) => return Err(NodeError::Rejected(error)),
@@ -67,13 +68,23 @@ fn is_final(error: &GreetingError) -> bool {
     matches!(error, GreetingError::Stranger { .. } | GreetingError::Refused { .. })
 }
 
-/// Serves one connection. Gives the reason why it ended, or `None` after `shutdown`.
+/// How a connection ended.
+enum Ended {
+    /// After `shutdown`.
+    Stopped,
+    /// For this reason; a new one may last longer.
+    Lost(String),
+    /// Somebody else connected with this node's key.
+    Replaced,
+}
+
+/// Serves one connection.
 async fn hold(
     shared: &Arc<Shared>,
     dialled: Dialled,
     certificate: Certificate,
     shutdown: impl Future<Output = ()>,
-) -> Option<String> {
+) -> Ended {
     let Dialled { connection, mut control, replies: _replies, heartbeat } = dialled;
     let session = Arc::new(Session { shared: shared.clone(), connection: connection.clone(), certificate });
     let mut shutdown = std::pin::pin!(shutdown);
@@ -85,12 +96,12 @@ async fn hold(
             _ = beats.tick() => {
                 let active = shared.config.slots.saturating_sub(u32::try_from(shared.executing.available_permits()).unwrap_or(0));
                 if let Err(error) = write_frame(&mut control, &ControlMessage::Heartbeat { active }).await {
-                    return Some(chain(&error));
+                    return lost(&connection, chain(&error));
                 }
             }
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => { tokio::spawn(lease::handle(session.clone(), send, receive)); }
-                Err(error) => return Some(error.to_string()),
+                Err(error) => return lost(&connection, error.to_string()),
             },
         }
     }
@@ -101,7 +112,14 @@ async fn hold(
             tracing::warn!("leases were still running after {} s and are abandoned", DRAIN.as_secs());
         }
     }
-    None
+    Ended::Stopped
+}
+
+fn lost(connection: &quinn::Connection, reason: String) -> Ended {
+    match connection.close_reason() {
+        Some(ConnectionError::ApplicationClosed(close)) if close.error_code == CLOSE_REPLACED.into() => Ended::Replaced,
+        _ => Ended::Lost(reason),
+    }
 }
 
 /// An error with all its causes in one line.

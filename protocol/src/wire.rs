@@ -35,6 +35,9 @@ pub const MAX_REASON: usize = 1024;
 /// The label under which TLS keying material is exported for a [`ChannelProof`].
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-depx-channel-v1";
 
+/// The application error code with which a connection is closed whose identity has connected again.
+pub const CLOSE_REPLACED: u32 = 1;
+
 /// Length of the prefix that announces a frame, in bytes.
 pub const FRAME_PREFIX: usize = 4;
 

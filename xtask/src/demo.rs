@@ -30,7 +30,7 @@ pub(crate) fn bench(workspace: &Workspace, cache: &Cache, arguments: &[String]) 
     let onnx_runtime = ort::find_or_fetch(cache)?;
     let mut bench = cargo();
     bench.args(["run", "--release", "--locked", "--package", "depx-bench", "--"]).args(arguments);
-    pass_through(bench.env(ort::VARIABLE, onnx_runtime).current_dir(workspace.root()))
+    pass_through(bench.env(ort::VARIABLE, onnx_runtime).env(ort::NO_TELEMETRY, "1").current_dir(workspace.root()))
 }
 
 fn pass_through(command: &mut Command) -> Result<ExitCode> {

@@ -19,6 +19,9 @@ const VERSION: &str = "1.31.1";
 /// Cargo and the tests find the library through this variable; where a user has set it, nothing is fetched.
 pub(crate) const VARIABLE: &str = "ORT_DYLIB_PATH";
 
+/// Set to 1 it keeps the library from sending telemetry, which it otherwise does. `depx` sets it by itself.
+pub(crate) const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+
 /// The wheel of one platform, for one release of Python: only the library in it matters.
 #[derive(Debug)]
 struct Wheel {

@@ -21,7 +21,8 @@ pub(crate) fn test(workspace: &Workspace, cache: &Cache, arguments: &[String]) -
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--locked"]).args(arguments).current_dir(workspace.root());
     // Here nothing may be skipped for want of the library or the tasks: they are there.
-    tests.env(ort::VARIABLE, onnx_runtime).env("DEPX_REQUIRE_ORT", "1").env(guests::VARIABLE, guests.directory());
+    tests.env(ort::VARIABLE, onnx_runtime).env(ort::NO_TELEMETRY, "1").env("DEPX_REQUIRE_ORT", "1");
+    tests.env(guests::VARIABLE, guests.directory());
     match c_guests {
         Some(directory) => tests.env(c_guests::VARIABLE, directory),
         None => tests.env_remove(c_guests::VARIABLE),
