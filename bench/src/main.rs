@@ -46,12 +46,13 @@ struct Group {
 }
 
 /// Everything there is, in the order of the report.
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     Group { entries: sandbox::metering::ENTRIES, measure: sandbox::metering::measure },
     Group { entries: sandbox::noop::ENTRIES, measure: sandbox::noop::measure },
     Group { entries: sandbox::batch::ENTRIES, measure: sandbox::batch::measure },
     Group { entries: sandbox::cold_start::ENTRIES, measure: sandbox::cold_start::measure },
     Group { entries: sandbox::prepare::ENTRIES, measure: sandbox::prepare::measure },
+    Group { entries: sandbox::worker::ENTRIES, measure: sandbox::worker::measure },
     Group { entries: inference::ENTRIES, measure: inference::measure },
     Group { entries: net::latency::ENTRIES, measure: net::latency::measure },
     Group { entries: net::throughput::ENTRIES, measure: net::throughput::measure },
@@ -72,6 +73,9 @@ impl Plan {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(sandbox::worker::ARGUMENT) {
+        return depx_worker::serve();
+    }
     match bench(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

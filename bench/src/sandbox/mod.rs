@@ -1,10 +1,11 @@
-//! Execution in process: what metering costs, and what a run costs that does nothing.
+//! Execution on this machine: what metering costs, and what a run costs that does nothing.
 
 pub(crate) mod batch;
 pub(crate) mod cold_start;
 pub(crate) mod metering;
 pub(crate) mod noop;
 pub(crate) mod prepare;
+pub(crate) mod worker;
 
 use anyhow::Result;
 use depx_runtime::{Allocation, EngineOptions, Optimize, Runtime, RuntimeOptions};
