@@ -6,6 +6,7 @@ use crate::{Global, identity, show};
 use anyhow::{Context, Result};
 use depx_client::{Client, ClientError, Completed, JobEvent};
 use depx_protocol::{Address, Canonical, Consistency, Hash, ResultCore};
+use depx_transport::chain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
@@ -244,11 +245,6 @@ impl Report {
 
 fn is_success(result: &ResultCore) -> bool {
     result.status == depx_protocol::Status::Success
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The directory that a submission fills: `output`, `files/`, `receipts/`, and `blobs/` for replaying.

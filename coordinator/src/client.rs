@@ -1,12 +1,12 @@
 //! A client's connection: each of its streams is one job.
 
 use crate::job::Progress;
-use crate::{CoordinatorEvent, REPLAY_WINDOW_MS, Shared, chain, job};
+use crate::{CoordinatorEvent, REPLAY_WINDOW_MS, Shared, job};
 use bytes::Bytes;
 use depx_protocol::wire::ClientEvent;
 use depx_protocol::{Address, Blob, Hash, SignedJobSpec, SpecError};
 use depx_transport::{
-    BlobError, FrameError, Guest, bounded, read_bytes, read_frame, unix_ms, write_bytes, write_frame,
+    BlobError, FrameError, Guest, bounded, chain, read_bytes, read_frame, unix_ms, write_bytes, write_frame,
 };
 use quinn::{RecvStream, SendStream};
 use std::collections::HashSet;

@@ -1,13 +1,13 @@
 //! The life of one job: lease it to as many nodes as needed, let all commit, then let all reveal, count, and ask further nodes if
 //! they disagree.
 
+use crate::Shared;
 use crate::lease::{self, Committed, LeaseError};
 use crate::nodes::Nodes;
-use crate::{Shared, chain};
 use bytes::Bytes;
 use depx_protocol::wire::RefuseReason;
 use depx_protocol::{Address, Decision, Hash, ReceiptBundle, SignedJobSpec, Tally};
-use depx_transport::bounded;
+use depx_transport::{bounded, chain};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;

@@ -12,7 +12,7 @@ mod nodes;
 
 use depx_protocol::wire::{ALPN_CLIENT, ALPN_NODE};
 use depx_protocol::{Address, Hash, SecretKey, Settlement};
-use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, greet, server_endpoint};
+use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, chain, greet, server_endpoint};
 use nodes::Nodes;
 use quinn::{Endpoint, Incoming, VarInt};
 use std::collections::HashMap;
@@ -188,10 +188,4 @@ impl Shared {
         }
         seen.insert(job, created_ms).is_none()
     }
-}
-
-/// An error with all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,8 +1,8 @@
 //! A node's connection: heartbeats, and the blobs it asks for.
 
-use crate::{CoordinatorEvent, Shared, chain};
+use crate::{CoordinatorEvent, Shared};
 use depx_protocol::wire::{BlobReply, Capabilities, ControlMessage, GetBlob};
-use depx_transport::{FrameError, Guest, bounded, read_frame, write_bytes, write_frame};
+use depx_transport::{FrameError, Guest, bounded, chain, read_frame, write_bytes, write_frame};
 use quinn::{RecvStream, SendStream};
 use std::sync::Arc;
 use tokio::time::timeout;

@@ -1,12 +1,12 @@
 //! One lease, from the offer to the receipt.
 
-use crate::session::{Session, chain};
+use crate::session::Session;
 use crate::{NodeEvent, Shared};
 use depx_protocol::receipt::commitment;
 use depx_protocol::wire::{LeaseMessage, LeaseReply, Offer, RefuseReason, Reveal};
 use depx_protocol::{Assignment, Canonical, Hash, Limits, ReceiptBody, VERSION};
 use depx_runtime::{Cancel, HostFault, Job, JobResult};
-use depx_transport::{FrameError, bounded, random, read_frame, unix_ms, write_bytes, write_frame};
+use depx_transport::{FrameError, bounded, chain, random, read_frame, unix_ms, write_bytes, write_frame};
 use quinn::{RecvStream, SendStream};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;

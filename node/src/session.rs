@@ -2,7 +2,7 @@
 
 use crate::{NodeError, NodeEvent, QUEUE, Shared, lease};
 use depx_protocol::wire::{ALPN_NODE, CLOSE_REPLACED, ControlMessage};
-use depx_transport::{Certificate, Dialled, GreetingError, client_endpoint, dial, write_frame};
+use depx_transport::{Certificate, Dialled, GreetingError, chain, client_endpoint, dial, write_frame};
 use quinn::{ConnectionError, Endpoint, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -120,10 +120,4 @@ fn lost(connection: &quinn::Connection, reason: String) -> Ended {
         Some(ConnectionError::ApplicationClosed(close)) if close.error_code == CLOSE_REPLACED.into() => Ended::Replaced,
         _ => Ended::Lost(reason),
     }
-}
-
-/// An error with all its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -9,6 +9,7 @@ use depx_protocol::{
     Settlement, Status, VERSION, merkle,
 };
 use depx_runtime::{Cancel, HostFault, Job, JobResult, Worker, WorkerLauncher};
+pub use depx_transport::chain;
 use depx_transport::{random, unix_ms};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -245,10 +246,4 @@ async fn next<E: std::fmt::Debug, T>(events: &mut mpsc::UnboundedReceiver<E>, wa
         }
     });
     found.await.expect("the event comes in time")
-}
-
-/// An error with all its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

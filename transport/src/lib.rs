@@ -42,3 +42,9 @@ pub fn bounded(text: &str) -> String {
     let end = text.floor_char_boundary(depx_protocol::wire::MAX_REASON);
     text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
+
+/// An error with all its causes in one line, for peers and people.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

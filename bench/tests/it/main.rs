@@ -19,7 +19,7 @@ fn figures(arguments: &[&str]) -> Vec<Value> {
 #[test]
 fn figures_are_lines_of_json_with_a_positive_value() {
     for (prefix, names) in [
-        ("sandbox.noop", &["sandbox.noop", "sandbox.noop_job"][..]),
+        ("sandbox.noop", &["sandbox.noop", "sandbox.noop_job", "sandbox.noop_worker"][..]),
         ("protocol.recover", &["protocol.recover"]),
         ("net.noop_p50", &["net.noop_p50"]),
     ] {
