@@ -34,6 +34,7 @@ pub(crate) fn coordinator(global: &Global, args: CoordinatorArgs) -> Result<Exit
         data,
         listen: args.listen,
         heartbeat: CoordinatorConfig::HEARTBEAT,
+        queue_timeout: CoordinatorConfig::QUEUE_TIMEOUT,
         settlement: Settlement::default(),
     };
     let events = global.clone();

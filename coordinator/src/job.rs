@@ -14,9 +14,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// A job waits so long for nodes with room before it fails.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// A node that is busy is not asked again sooner.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -37,8 +34,8 @@ pub(crate) struct Agreed {
 /// A job without a result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JobError {
-    #[error("no further node offers class {class} with room for a job; {asked} of the {needed} needed were found within {} seconds", QUEUE_TIMEOUT.as_secs())]
-    NoNodes { class: &'static str, asked: usize, needed: usize },
+    #[error("no further node offers class {class} with room for a job; {asked} of the {needed} needed were found within {} seconds", patience.as_secs_f64())]
+    NoNodes { class: &'static str, asked: usize, needed: usize, patience: Duration },
     #[error("the nodes disagree and no result has a majority; {votes} voted")]
     NoMajority { votes: usize },
 }
@@ -61,8 +58,8 @@ pub(crate) async fn run(
         executing: JoinSet::new(),
         committed: Vec::new(),
         outputs: Vec::new(),
+        deadline: Instant::now() + shared.config.queue_timeout,
     };
-    let deadline = Instant::now() + QUEUE_TIMEOUT;
     loop {
         match run.tally.decision() {
             Decision::Agreed { result, dissenters } => {
@@ -75,7 +72,7 @@ pub(crate) async fn run(
                 let dispatched = run.dispatch(count);
                 if dispatched < count && run.executing.is_empty() {
                     // Those who committed wait with us: nobody reveals before enough were asked.
-                    timeout_at(deadline, changed).await.map_err(|_| run.no_nodes())?;
+                    timeout_at(run.deadline, changed).await.map_err(|_| run.no_nodes())?;
                 } else {
                     run.next_commitment().await;
                 }
@@ -99,6 +96,8 @@ struct Run<'a> {
     executing: JoinSet<(Address, Result<Committed, LeaseError>)>,
     committed: Vec<Committed>,
     outputs: Vec<(Hash, Bytes)>,
+    /// Until then further nodes are looked for.
+    deadline: Instant,
 }
 
 impl Run<'_> {
@@ -150,10 +149,12 @@ impl Run<'_> {
 
     async fn no_show(&mut self, executor: Address, error: &LeaseError) {
         self.tally.no_show(executor);
-        if matches!(error, LeaseError::Refused { reason: RefuseReason::Busy, .. }) {
+        let busy = matches!(error, LeaseError::Refused { reason: RefuseReason::Busy, .. });
+        if busy && Instant::now() < self.deadline {
             // It may well have room in a moment, and may be the only one.
             self.asked.retain(|asked| *asked != executor);
             sleep(BUSY_PAUSE).await;
+            return;
         }
         self.tell(Progress::NoShow { executor, detail: bounded(&chain(error)) }).await;
     }
@@ -165,6 +166,11 @@ impl Run<'_> {
 
     fn no_nodes(&self) -> JobError {
         let spec = &self.signed.spec;
-        JobError::NoNodes { class: spec.class.name(), asked: self.asked.len(), needed: spec.consistency.quorum() }
+        JobError::NoNodes {
+            class: spec.class.name(),
+            asked: self.asked.len(),
+            needed: spec.consistency.quorum(),
+            patience: self.shared.config.queue_timeout,
+        }
     }
 }

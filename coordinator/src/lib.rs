@@ -31,6 +31,8 @@ pub struct CoordinatorConfig {
     pub listen: SocketAddr,
     /// How often nodes should send a heartbeat.
     pub heartbeat: Duration,
+    /// A job waits so long for nodes with room before it fails.
+    pub queue_timeout: Duration,
     /// Where receipts are settled.
     pub settlement: Settlement,
 }
@@ -38,6 +40,8 @@ pub struct CoordinatorConfig {
 impl CoordinatorConfig {
     /// The heartbeat interval unless told otherwise.
     pub const HEARTBEAT: Duration = Duration::from_secs(30);
+    /// How long a job waits for nodes unless told otherwise.
+    pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
 }
 
 /// Connections at most: a bound on memory, far above what one coordinator serves.

@@ -20,6 +20,8 @@ use tokio::time::timeout;
 
 /// Whatever a test waits for comes within this time or never.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test's coordinator looks for nodes.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The profile of the stand-in.
 pub const PROFILE: Hash = Hash([7; 32]);
 
@@ -140,6 +142,7 @@ impl TestCoordinator {
             data: data.path().to_owned(),
             listen,
             heartbeat: Duration::from_millis(500),
+            queue_timeout: QUEUE_TIMEOUT,
             settlement: Settlement::default(),
         };
         let (tell, events) = mpsc::unbounded_channel();

@@ -71,6 +71,7 @@ impl Server for Network {
             data: data.path().join("coordinator"),
             listen: loopback(),
             heartbeat: CoordinatorConfig::HEARTBEAT,
+            queue_timeout: CoordinatorConfig::QUEUE_TIMEOUT,
             settlement: Settlement::default(),
         };
         let coordinator_key = key(1)?;

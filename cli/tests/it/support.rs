@@ -190,7 +190,10 @@ impl Daemon {
 
     /// A connected node with its data in `data`, and its address.
     pub(crate) fn node(machine: &Machine, coordinator: &str, data: &str) -> (Self, String) {
-        let daemon = Self::start(machine, ["node", "--slots", "1", "--coordinator", coordinator, "--data", data]);
+        let daemon = Self::start(
+            machine,
+            ["node", "--slots", "1", "--allow-weak-sandbox", "--coordinator", coordinator, "--data", data],
+        );
         let address = daemon.event("started")["node"].as_str().expect("an address").to_owned();
         daemon.event("connected");
         (daemon, address)

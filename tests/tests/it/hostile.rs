@@ -8,8 +8,8 @@ use depx_protocol::wire::{
     ALPN_CLIENT, ALPN_NODE, BlobReply, GetBlob, Hello, LeaseMessage, MAX_FRAME, Offer, RefuseReason,
 };
 use depx_protocol::{
-    Address, Assignment, Blob, ChannelProof, Consistency, JobInput, LeaseId, Role, SecretKey, Settlement,
-    SignedAssignment, SignedJobSpec, VERSION,
+    Address, Assignment, Blob, ChannelProof, Consistency, DeterminismClass, JobInput, LeaseId, Role, SecretKey,
+    Settlement, SignedAssignment, SignedJobSpec, VERSION,
 };
 use depx_tests::{Behaviour, PATIENCE, PROFILE, TestCoordinator, TestNode, chain, echo_job, key};
 use depx_transport::{
@@ -330,9 +330,38 @@ async fn a_newer_connection_of_one_identity_replaces_the_older() {
     drop(second);
 }
 
+/// A node that answers every offer that it is busy; gives how many it got.
+async fn always_busy(node: depx_transport::Dialled) -> usize {
+    let mut offers = 0;
+    while let Ok((mut send, mut receive)) = node.connection.accept_bi().await {
+        let _: Offer = read_frame(&mut receive).await.expect("an offer");
+        offers += 1;
+        let refusal = LeaseMessage::Refuse { reason: RefuseReason::Busy, detail: "later".to_owned() };
+        write_frame(&mut send, &refusal).await.expect("it is read");
+    }
+    offers
+}
+
+#[tokio::test]
+async fn a_node_that_is_always_busy_is_asked_again_and_not_for_ever() {
+    let coordinator = TestCoordinator::start();
+    let busy = tokio::spawn(always_busy(raw_node(coordinator.address, &key(10)).await));
+    let client = coordinator.client(key(2)).await;
+    let (spec, blobs) = echo_job(&key(2), Consistency::Eventual, b"input");
+    let submission = timeout(PATIENCE, client.submit(spec, &blobs, |_| ()));
+    let error = submission.await.expect("the job ends").unwrap_err();
+    assert!(chain(&error).contains("no further node offers class D0"), "{}", chain(&error));
+    coordinator.stop().await;
+    assert!(busy.await.expect("no panic") > 2, "it was not asked again");
+}
+
 /// A node's connection without a node.
 async fn raw_node(coordinator: SocketAddr, key: &SecretKey) -> depx_transport::Dialled {
     let (endpoint, _) = client_endpoint(ALPN_NODE).expect("it opens");
-    let capabilities = depx_protocol::wire::Capabilities { software: "puppet".to_owned(), slots: 1, profiles: vec![] };
+    let capabilities = depx_protocol::wire::Capabilities {
+        software: "puppet".to_owned(),
+        slots: 1,
+        profiles: vec![(DeterminismClass::Exact, PROFILE)],
+    };
     dial(&endpoint, coordinator, depx_tests::key(1).address(), key, Some(capabilities)).await.expect("it connects")
 }
