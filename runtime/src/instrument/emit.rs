@@ -4,7 +4,7 @@ use super::nan::{Shape, Site};
 use super::plan::{Change, Length, Plan};
 use super::{Function, Meters};
 use depx_host_abi::{fuel, stack};
-use wasm_encoder::{BlockType, Encode, Ieee32, Ieee64, Instruction, ValType};
+use wasm_encoder::{BlockType, BranchHint, Encode, Ieee32, Ieee64, Instruction, ValType};
 
 /// Slots of call depth that the function takes, or `None` if it need not be counted.
 pub(super) fn weight(function: &Function<'_>, plan: &Plan) -> Option<u32> {
@@ -14,7 +14,13 @@ pub(super) fn weight(function: &Function<'_>, plan: &Plan) -> Option<u32> {
     (plan.calls || slots > stack::LEAF_SLOTS).then_some(slots)
 }
 
-/// The encoding of `function`, metered as `plan` says, with NaNs made canonical at `sites`. Where it is counted, `counted` holds the
+/// A function's new encoding, and which of its branches are hardly ever taken or hardly ever passed by.
+pub(super) struct Emitted {
+    pub(super) body: Vec<u8>,
+    pub(super) hints: Vec<BranchHint>,
+}
+
+/// Writes `function`, metered as `plan` says, with NaNs made canonical at `sites`. Where it is counted, `counted` holds the
 /// slots that it takes and the type of a block that gives its results.
 pub(super) fn emit(
     wasm: &[u8],
@@ -23,24 +29,26 @@ pub(super) fn emit(
     sites: &[Site],
     meters: Meters,
     counted: Option<(u32, BlockType)>,
-) -> Result<Vec<u8>, wasmparser::Error> {
+) -> Result<Emitted, wasmparser::Error> {
     let code = function.body.get_binary_reader_for_operators()?.original_position()..function.body.range().end;
     let mut writer = Writer {
         bytes: Vec::with_capacity(function.body.range().len() * 2 + 64),
+        hints: Vec::new(),
         meters,
-        scratch: Scratch::new(function.locals, plan, sites),
+        scratch: Scratch::new(function.locals, plan, sites, counted.is_some()),
     };
     let locals = &wasm[function.body.range().start..code.start];
     writer.locals(locals, function.body.get_locals_reader()?.get_count());
-    writer.charge(plan.costs[0]);
+    writer.load_fuel();
     match counted {
         Some((slots, results)) => {
             writer.enter(slots);
             writer.op(Instruction::Block(results));
         }
-        None if plan.costs[0] > 0 => writer.check(),
+        None if plan.operators > UNCHECKED_OPERATORS => writer.check(),
         None => {}
     }
+    writer.charge(plan.costs[0]);
     let mut copied = code.start;
     let mut sites = sites.iter().peekable();
     for edit in &plan.edits {
@@ -53,17 +61,26 @@ pub(super) fn emit(
         copied = edit.offset;
         match edit.change {
             Change::Charge { region, check } => {
-                writer.charge(plan.costs[region as usize]);
                 if check {
                     writer.check();
                 }
+                writer.charge(plan.costs[region as usize]);
             }
+            Change::Exit { exit } => writer.refund(plan.refunds[exit as usize]),
+            Change::ExitIf { exit, depth } if plan.refunds[exit as usize] > 0 => {
+                writer.begin_if(Usual::Else);
+                writer.refund(plan.refunds[exit as usize]);
+                writer.ops([Instruction::Br(depth + 1), Instruction::End]);
+                copied += 1 + leb128_len(&wasm[edit.offset + 1..]);
+            }
+            Change::ExitIf { .. } => {}
             Change::Return { blocks } if counted.is_some() => {
                 // The block around the function is where its own label was.
                 writer.op(Instruction::Br(blocks));
                 copied += RETURN_LEN;
             }
             Change::Return { .. } => {}
+            Change::Called => writer.load_fuel(),
             Change::ChargeLength(length) => writer.charge_length(length),
         }
     }
@@ -73,36 +90,51 @@ pub(super) fn emit(
         writer.canonicalise(site.shape);
     }
     writer.bytes.extend_from_slice(&wasm[copied..code.end]);
-    if let Some((slots, _)) = counted {
-        writer.leave(slots);
+    if counted.is_some() {
+        writer.leave();
         writer.op(Instruction::End);
     }
-    Ok(writer.bytes)
+    Ok(Emitted { body: writer.bytes, hints: writer.hints })
 }
+
+/// A function that calls nothing finds out when fuel has run out if it has more operators; until then its callers do. A module has so
+/// many calls at most that what they do between two checks takes less than a second.
+const UNCHECKED_OPERATORS: u32 = 64;
 
 /// Bytes of the operator `return`.
 const RETURN_LEN: usize = 1;
 
 struct Writer {
     bytes: Vec<u8>,
+    hints: Vec<BranchHint>,
     meters: Meters,
     scratch: Scratch,
 }
 
-/// Locals of our own, after all others: one for lengths and one for each shape of floats, where they are needed.
+/// Locals of our own, after all others: fuel, depth where it is counted, one for lengths and one for each shape of floats, where
+/// they are needed.
 struct Scratch {
-    /// The type and the index of each.
+    /// The types of all, in order.
+    types: Vec<ValType>,
+    /// Fuel that is left; the same as the global.
+    fuel: u32,
+    /// Depth that was left when the function was called, if it is counted.
+    depth: u32,
+    /// The type and the index of the others.
     locals: Vec<(ValType, u32)>,
 }
 
 impl Scratch {
     /// The scratch locals of a function that has `locals` locals itself.
-    fn new(locals: u32, plan: &Plan, sites: &[Site]) -> Self {
+    fn new(locals: u32, plan: &Plan, sites: &[Site], counted: bool) -> Self {
         let lengths = plan.edits.iter().any(|edit| matches!(edit.change, Change::ChargeLength(_)));
         let shapes = Shape::ALL.into_iter().filter(|shape| sites.iter().any(|site| site.shape == *shape));
-        let mut types: Vec<_> = lengths.then_some(ValType::I32).into_iter().chain(shapes.map(val_type)).collect();
-        types.dedup();
-        Self { locals: types.into_iter().zip(locals..).collect() }
+        let mut others: Vec<_> = lengths.then_some(ValType::I32).into_iter().chain(shapes.map(val_type)).collect();
+        others.dedup();
+        let mut types = vec![ValType::I64; 1 + usize::from(counted)];
+        let (fuel, depth, first) = (locals, locals + 1, locals + types.len() as u32);
+        types.extend(&others);
+        Self { types, fuel, depth, locals: others.into_iter().zip(first..).collect() }
     }
 
     /// The local of a type that is needed.
@@ -120,6 +152,13 @@ fn val_type(shape: Shape) -> ValType {
     }
 }
 
+/// The arm of an `if` that is usually executed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usual {
+    Then,
+    Else,
+}
+
 /// The bits of the canonical NaNs.
 const NAN32: u32 = 0x7fc0_0000;
 const NAN64: u64 = 0x7ff8_0000_0000_0000;
@@ -135,12 +174,19 @@ impl Writer {
 
     /// The declarations of locals, `groups` of them, and of the scratch locals.
     fn locals(&mut self, declared: &[u8], groups: u32) {
-        (groups + self.scratch.locals.len() as u32).encode(&mut self.bytes);
+        (groups + self.scratch.types.len() as u32).encode(&mut self.bytes);
         self.bytes.extend_from_slice(&declared[leb128_len(declared)..]);
-        for (ty, _) in &self.scratch.locals {
+        for ty in &self.scratch.types {
             1u32.encode(&mut self.bytes);
             ty.encode(&mut self.bytes);
         }
+    }
+
+    /// An `if`, one of whose arms is hardly ever executed.
+    fn begin_if(&mut self, usual: Usual) {
+        let branch_func_offset = self.bytes.len() as u32;
+        self.hints.push(BranchHint { branch_func_offset, branch_hint_value: u32::from(usual == Usual::Then) });
+        self.op(Instruction::If(BlockType::Empty));
     }
 
     /// Makes the topmost operand canonical if it is a NaN: if it is not at least itself, which is a single test. Of the ways to say
@@ -162,7 +208,9 @@ impl Writer {
             Instruction::LocalGet(scratch),
             Instruction::LocalGet(scratch),
             is_number,
-            Instruction::If(BlockType::Empty),
+        ]);
+        self.begin_if(Usual::Then);
+        self.ops([
             Instruction::Else,
             nan,
             Instruction::LocalSet(scratch),
@@ -184,13 +232,32 @@ impl Writer {
         ]);
     }
 
+    /// Takes over what the global says.
+    fn load_fuel(&mut self) {
+        self.ops([Instruction::GlobalGet(self.meters.fuel), Instruction::LocalSet(self.scratch.fuel)]);
+    }
+
     /// Pays `cost`.
     fn charge(&mut self, cost: u64) {
         if cost > 0 {
             self.ops([
-                Instruction::GlobalGet(self.meters.fuel),
+                Instruction::LocalGet(self.scratch.fuel),
                 Instruction::I64Const(cost as i64),
                 Instruction::I64Sub,
+                Instruction::LocalTee(self.scratch.fuel),
+                Instruction::GlobalSet(self.meters.fuel),
+            ]);
+        }
+    }
+
+    /// Takes back what was paid too much.
+    fn refund(&mut self, refund: u64) {
+        if refund > 0 {
+            self.ops([
+                Instruction::LocalGet(self.scratch.fuel),
+                Instruction::I64Const(refund as i64),
+                Instruction::I64Add,
+                Instruction::LocalTee(self.scratch.fuel),
                 Instruction::GlobalSet(self.meters.fuel),
             ]);
         }
@@ -198,33 +265,26 @@ impl Writer {
 
     /// Ends the run if there is no fuel left.
     fn check(&mut self) {
-        self.op(Instruction::GlobalGet(self.meters.fuel));
+        self.op(Instruction::LocalGet(self.scratch.fuel));
         self.trap_if_negative();
     }
 
     /// Takes slots of call depth, and ends the run if there are too few, or no fuel is left: one of both is negative exactly
     /// if their bitwise or is.
     fn enter(&mut self, slots: u32) {
-        self.ops([
-            Instruction::GlobalGet(self.meters.depth),
-            Instruction::I64Const(slots.into()),
-            Instruction::I64Sub,
-            Instruction::GlobalSet(self.meters.depth),
-            Instruction::GlobalGet(self.meters.fuel),
-            Instruction::GlobalGet(self.meters.depth),
-            Instruction::I64Or,
-        ]);
+        let left =
+            [Instruction::LocalGet(self.scratch.depth), Instruction::I64Const(slots.into()), Instruction::I64Sub];
+        self.ops([Instruction::GlobalGet(self.meters.depth), Instruction::LocalSet(self.scratch.depth)]);
+        self.ops(left.clone());
+        self.op(Instruction::GlobalSet(self.meters.depth));
+        self.ops(left);
+        self.ops([Instruction::LocalGet(self.scratch.fuel), Instruction::I64Or]);
         self.trap_if_negative();
     }
 
-    /// Gives slots back.
-    fn leave(&mut self, slots: u32) {
-        self.ops([
-            Instruction::GlobalGet(self.meters.depth),
-            Instruction::I64Const(slots.into()),
-            Instruction::I64Add,
-            Instruction::GlobalSet(self.meters.depth),
-        ]);
+    /// Gives the slots back.
+    fn leave(&mut self) {
+        self.ops([Instruction::LocalGet(self.scratch.depth), Instruction::GlobalSet(self.meters.depth)]);
     }
 
     fn trap_if_negative(&mut self) {
@@ -242,7 +302,7 @@ impl Writer {
         let scratch = self.scratch.of(ValType::I32);
         self.ops([
             Instruction::LocalTee(scratch),
-            Instruction::GlobalGet(self.meters.fuel),
+            Instruction::LocalGet(self.scratch.fuel),
             Instruction::LocalGet(scratch),
         ]);
         match length {
@@ -267,7 +327,11 @@ impl Writer {
                 Instruction::I64Mul,
             ]),
         }
-        self.ops([Instruction::I64Sub, Instruction::GlobalSet(self.meters.fuel)]);
+        self.ops([
+            Instruction::I64Sub,
+            Instruction::LocalTee(self.scratch.fuel),
+            Instruction::GlobalSet(self.meters.fuel),
+        ]);
         self.check();
     }
 }

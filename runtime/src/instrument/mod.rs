@@ -1,9 +1,10 @@
 //! Makes a module meter itself, and its floats the same everywhere.
 //!
-//! Two globals are appended: fuel that is left and call depth that is left. Every function pays before it does, in wasm,
-//! so the numbers follow from the semantics of WebAssembly and are the same whatever the engine makes of the code. Fuel is
-//! checked at the beginning of functions and loops and wherever a length was charged; between two checks lies a piece of code
-//! without loops. A run whose fuel is negative when it ends was out of fuel, however it ended.
+//! Two globals are appended: fuel that is left and call depth that is left. Every function pays in wasm, so the numbers follow from
+//! the semantics of WebAssembly and are the same whatever the engine makes of the code. Within a function, fuel is kept in a local as
+//! well: code then only writes the global, which is exact after a trap, and reads it after calls. Fuel is looked at at the beginning of functions
+//! and loops and wherever a length was charged; between two looks lies a piece of code without loops. A run whose fuel is negative
+//! when it ends was out of fuel, however it ended.
 //!
 //! NaNs are made canonical where their bits can be seen; that costs no fuel. See [`nan`].
 //!
@@ -20,16 +21,18 @@ mod tests;
 use crate::validate::{Outline, Refusal};
 use depx_host_abi::refusal::RefusalCode;
 use depx_host_abi::{exports, fuel, stack};
+use emit::Emitted;
 use nan::Flow;
 use plan::Plan;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, Encode, ExportKind, GlobalType, Module, RawSection, SectionId, ValType,
+    BlockType, BranchHints, CodeSection, ConstExpr, Encode, ExportKind, GlobalType, Module, RawSection, SectionId,
+    ValType,
 };
-use wasmparser::{BinaryReader, FunctionBody, ImportSectionReader, TypeRef};
+use wasmparser::{BinaryReader, FuncType, FunctionBody, ImportSectionReader, TypeRef};
 
 /// The version of what is injected. It is part of the execution profile: what a run is charged depends on it.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Bytes of a function's body with all that is injected. The engine takes at most 7,654,321; of real programs, the largest functions
 /// grow to about twice their size.
@@ -70,20 +73,22 @@ pub(crate) fn instrument(wasm: &[u8], outline: &Outline<'_>) -> Result<Vec<u8>, 
 fn instrument_with(
     wasm: &[u8],
     outline: &Outline<'_>,
-    plan: impl Fn(&FunctionBody<'_>) -> Result<Plan, wasmparser::Error>,
+    plan: impl Fn(&Function<'_>, &[FuncType]) -> Result<Plan, wasmparser::Error>,
 ) -> Result<Vec<u8>, Refusal> {
     let meters = Meters { fuel: outline.globals, depth: outline.globals + 1 };
     let mut types = ResultTypes::new(outline);
-    let mut flow = Flow::new(&outline.types, function_types(outline)?);
-    let mut code = CodeSection::new();
-    for function in &outline.functions {
-        let plan = plan(&function.body)?;
+    let functions = function_types(outline)?;
+    let imported = (functions.len() - outline.functions.len()) as u32;
+    let mut flow = Flow::new(&outline.types, functions);
+    let (mut code, mut hints) = (CodeSection::new(), BranchHints::new());
+    for (index, function) in (0..).zip(&outline.functions) {
+        let plan = plan(function, &outline.types)?;
         let counted = match emit::weight(function, &plan) {
             Some(slots) => Some((slots, types.block_type(function.ty)?)),
             None => None,
         };
         let sites = if plan.floats { flow.sites(function)? } else { &[] };
-        let body = emit::emit(wasm, function, &plan, sites, meters, counted)?;
+        let Emitted { body, hints: unlikely } = emit::emit(wasm, function, &plan, sites, meters, counted)?;
         if body.len() > MAX_FUNCTION {
             return Err(Refusal::new(
                 RefusalCode::FunctionTooLarge,
@@ -95,8 +100,11 @@ fn instrument_with(
             ));
         }
         code.raw(&body);
+        if !unlikely.is_empty() {
+            hints.function_hints(imported + index, unlikely);
+        }
     }
-    Ok(assemble(outline, &types.appended, &globals(), &exported(outline, meters), &code))
+    Ok(assemble(outline, &types.appended, &globals(), &exported(outline, meters), &hints, &code))
 }
 
 /// The type of each function, imported ones first. Nothing but functions is imported.
@@ -119,6 +127,7 @@ fn assemble(
     types: &Entries,
     globals: &Entries,
     exported: &Entries,
+    hints: &BranchHints,
     code: &CodeSection,
 ) -> Vec<u8> {
     let mut module = Module::new();
@@ -137,6 +146,9 @@ fn assemble(
             }
             append(id, content, exported);
         } else if id == SectionId::Code as u8 {
+            if !hints.is_empty() {
+                module.section(hints);
+            }
             module.section(code);
         } else {
             module.section(&RawSection { id, data: content });

@@ -2,16 +2,22 @@
 //!
 //! Operators that are always executed together form a *region*, and its cost is charged at its first operator. A region goes
 //! on after a nested block, loop or `if` from which nothing branches further out, because all ways through it meet again.
-//! Where both arms of an `if` cost something, the cheaper arm's cost is paid before it.
+//! Where both arms of an `if` cost something and neither is left early, the cheaper arm's cost is paid before it.
+//!
+//! A branch that leaves a loop or the function is taken once and passed by often. A region goes on behind it as if it were never taken,
+//! and when it is, it *refunds* what is left of the region. Fuel would then seem to be less than it is, so nothing may look at it
+//! in between: no loop, call or length lies between the beginning of a region and a branch that refunds it.
 
-use super::{cost, nan};
-use wasmparser::{FunctionBody, Operator};
+use super::{Function, cost, nan};
+use wasmparser::{BlockType, FuncType, Operator};
 
 /// How to meter one function.
 #[derive(Default)]
 pub(super) struct Plan {
     /// What each region costs, in units of fuel. Region 0 begins with the function.
     pub(super) costs: Vec<u64>,
+    /// What each exit refunds.
+    pub(super) refunds: Vec<u64>,
     /// What to change, in the order of the code.
     pub(super) edits: Vec<Edit>,
     /// Number of operators.
@@ -36,6 +42,12 @@ pub(super) struct Edit {
 pub(super) enum Change {
     /// A region begins. Loops must find out here when fuel has run out.
     Charge { region: u32, check: bool },
+    /// A function that was called may have used fuel.
+    Called,
+    /// The operator is a branch that refunds.
+    Exit { exit: u32 },
+    /// The operator is `br_if` to the label `depth`, a branch that refunds if it is taken.
+    ExitIf { exit: u32, depth: u32 },
     /// The operator is `return`, within this many blocks.
     Return { blocks: u32 },
     /// The operator's cost depends on the topmost operand.
@@ -54,9 +66,14 @@ pub(super) enum Length {
 struct Frame {
     /// The region before it, unless that is unreachable.
     region: Option<u32>,
-    /// The outermost block that a branch from within it leads to.
+    /// The outermost block that a branch from within it leads to without refund.
     outermost: usize,
     arms: Arms,
+    is_loop: bool,
+    /// Whether branches to it hand something over.
+    takes_values: bool,
+    /// What branches to it have left behind of regions that were paid for.
+    left: Vec<Left>,
 }
 
 /// The first regions of an `if`.
@@ -67,11 +84,23 @@ enum Arms {
     Both(u32, u32),
 }
 
+/// Where a branch left a region.
+#[derive(Clone, Copy)]
+struct Left {
+    exit: u32,
+    region: u32,
+    /// What had come together of the region's cost.
+    cost: u64,
+}
+
+/// A branch refunds what is left in at most so many blocks: a bound on the time that planning takes.
+const MAX_LEFT: usize = 32;
+
 impl Plan {
-    /// Plans the metering of a valid function.
-    pub(super) fn of(body: &FunctionBody<'_>) -> Result<Self, wasmparser::Error> {
-        let mut planner = Planner::new();
-        let mut reader = body.get_operators_reader()?;
+    /// Plans the metering of a valid function of a module with these types.
+    pub(super) fn of(function: &Function<'_>, types: &[FuncType]) -> Result<Self, wasmparser::Error> {
+        let mut planner = Planner::new(types, function.ty);
+        let mut reader = function.body.get_operators_reader()?;
         while !reader.eof() {
             let (operator, offset) = reader.read_with_offset()?;
             planner.operator(&operator, offset);
@@ -80,26 +109,49 @@ impl Plan {
     }
 }
 
-struct Planner {
+struct Planner<'a> {
+    types: &'a [FuncType],
     plan: Plan,
     frames: Vec<Frame>,
+    /// The innermost loop, or the function.
+    loops: Vec<usize>,
     /// The region that the next operator belongs to, unless it is unreachable.
     region: Option<u32>,
     /// A region that begins with the next operator, and whether to check there.
     begins: Option<(u32, bool)>,
+    /// Whether the last operator was a call.
+    called: bool,
+    /// How many operators so far look at the fuel that is left.
+    looks: u32,
+    /// For each region, how many of them were before it.
+    looks_before: Vec<u32>,
+    /// For each region, whether a branch refunds what is left of it.
+    refunded: Vec<bool>,
 }
 
-impl Planner {
-    fn new() -> Self {
-        Self {
+impl<'a> Planner<'a> {
+    fn new(types: &'a [FuncType], ty: u32) -> Self {
+        let mut planner = Self {
+            types,
             plan: Plan { costs: vec![0], ..Plan::default() },
-            frames: vec![Frame { region: None, outermost: 0, arms: Arms::None }],
-            region: Some(0),
+            frames: Vec::new(),
+            loops: vec![0],
+            region: None,
             begins: None,
-        }
+            called: false,
+            looks: 0,
+            looks_before: vec![0],
+            refunded: vec![false],
+        };
+        planner.open(!types[ty as usize].results().is_empty());
+        planner.region = Some(0);
+        planner
     }
 
     fn operator(&mut self, operator: &Operator<'_>, offset: usize) {
+        if std::mem::take(&mut self.called) {
+            self.edit(offset, Change::Called);
+        }
         if let Some((region, check)) = self.begins.take() {
             self.edit(offset, Change::Charge { region, check });
         }
@@ -110,13 +162,18 @@ impl Planner {
             self.plan.costs[region as usize] += u64::from(cost::class(operator).cost());
         }
         match operator {
-            Operator::Block { .. } => self.open(),
-            Operator::Loop { .. } => {
-                self.open();
+            Operator::Block { blockty } => self.open(self.results(*blockty)),
+            Operator::Loop { blockty } => {
+                self.open(self.parameters(*blockty));
+                self.loops.push(self.frames.len() - 1);
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.is_loop = true;
+                }
+                self.looks += 1;
                 self.begin(true);
             }
-            Operator::If { .. } => {
-                self.open();
+            Operator::If { blockty } => {
+                self.open(self.results(*blockty));
                 self.begin(false);
                 if let (Some(region), Some(frame)) = (self.region, self.frames.last_mut()) {
                     frame.arms = Arms::Then(region);
@@ -125,34 +182,35 @@ impl Planner {
             Operator::Else => self.otherwise(),
             Operator::End => self.close(),
             Operator::Br { relative_depth } => {
-                self.branch(*relative_depth);
+                self.branch(*relative_depth, offset);
                 self.region = None;
             }
-            Operator::BrIf { relative_depth } => {
-                self.branch(*relative_depth);
-                self.begin(false);
-            }
+            Operator::BrIf { relative_depth } => self.branch_if(*relative_depth, offset),
             Operator::BrTable { targets } => {
                 let farthest = targets.targets().flatten().fold(targets.default(), u32::max);
-                self.branch(farthest);
+                self.break_out(self.target(farthest));
                 self.region = None;
             }
             Operator::Return => {
                 let blocks = self.frames.len() as u32 - 1;
-                self.branch(blocks);
+                self.branch(blocks, offset);
                 self.edit(offset, Change::Return { blocks });
                 self.region = None;
             }
             Operator::Unreachable => self.region = None,
-            Operator::Call { .. } | Operator::CallIndirect { .. } => self.plan.calls = true,
+            Operator::Call { .. } | Operator::CallIndirect { .. } => {
+                self.plan.calls = true;
+                self.called = true;
+                self.looks += 1;
+            }
             Operator::MemoryCopy { .. } | Operator::MemoryFill { .. } | Operator::MemoryInit { .. } => {
-                self.edit(offset, Change::ChargeLength(Length::Bytes));
+                self.charge_length(offset, Length::Bytes);
             }
             Operator::TableCopy { .. }
             | Operator::TableFill { .. }
             | Operator::TableInit { .. }
-            | Operator::TableGrow { .. } => self.edit(offset, Change::ChargeLength(Length::Elements)),
-            Operator::MemoryGrow { .. } => self.edit(offset, Change::ChargeLength(Length::Pages)),
+            | Operator::TableGrow { .. } => self.charge_length(offset, Length::Elements),
+            Operator::MemoryGrow { .. } => self.charge_length(offset, Length::Pages),
             _ => {}
         }
     }
@@ -161,18 +219,42 @@ impl Planner {
         self.plan.edits.push(Edit { offset, change });
     }
 
+    fn charge_length(&mut self, offset: usize, length: Length) {
+        self.edit(offset, Change::ChargeLength(length));
+        self.looks += 1;
+    }
+
+    fn results(&self, ty: BlockType) -> bool {
+        match ty {
+            BlockType::Empty => false,
+            BlockType::Type(_) => true,
+            BlockType::FuncType(index) => !self.types[index as usize].results().is_empty(),
+        }
+    }
+
+    fn parameters(&self, ty: BlockType) -> bool {
+        match ty {
+            BlockType::Empty | BlockType::Type(_) => false,
+            BlockType::FuncType(index) => !self.types[index as usize].params().is_empty(),
+        }
+    }
+
     /// Begins a region with the next operator. What follows unreachable code is unreachable.
     fn begin(&mut self, check: bool) {
         if self.region.is_some() {
             let region = self.plan.costs.len() as u32;
             self.plan.costs.push(0);
+            self.looks_before.push(self.looks);
+            self.refunded.push(false);
             self.region = Some(region);
             self.begins = Some((region, check));
         }
     }
 
-    fn open(&mut self) {
-        self.frames.push(Frame { region: self.region, outermost: self.frames.len(), arms: Arms::None });
+    fn open(&mut self, takes_values: bool) {
+        let (region, outermost) = (self.region, self.frames.len());
+        let (arms, left) = (Arms::None, Vec::new());
+        self.frames.push(Frame { region, outermost, arms, is_loop: false, takes_values, left });
     }
 
     fn otherwise(&mut self) {
@@ -189,11 +271,20 @@ impl Planner {
     fn close(&mut self) {
         let Some(frame) = self.frames.pop() else { return };
         let costs = &mut self.plan.costs;
-        if let (Some(before), Arms::Both(then, otherwise)) = (frame.region, frame.arms) {
+        if let (Some(before), Arms::Both(then, otherwise)) = (frame.region, frame.arms)
+            && !self.refunded[then as usize]
+            && !self.refunded[otherwise as usize]
+        {
             let common = costs[then as usize].min(costs[otherwise as usize]);
             costs[then as usize] -= common;
             costs[otherwise as usize] -= common;
             costs[before as usize] += common;
+        }
+        for left in &frame.left {
+            self.plan.refunds[left.exit as usize] += costs[left.region as usize] - left.cost;
+        }
+        if frame.is_loop {
+            self.loops.pop();
         }
         if let Some(parent) = self.frames.last_mut() {
             parent.outermost = parent.outermost.min(frame.outermost);
@@ -204,13 +295,76 @@ impl Planner {
         }
     }
 
-    /// Notes a branch out of `depth` blocks.
-    fn branch(&mut self, depth: u32) {
-        if self.region.is_some() {
-            let target = self.frames.len() - 1 - depth as usize;
-            if let Some(frame) = self.frames.last_mut() {
-                frame.outermost = frame.outermost.min(target);
+    /// The block whose label is `depth`.
+    fn target(&self, depth: u32) -> usize {
+        self.frames.len() - 1 - depth as usize
+    }
+
+    /// Whether branches to a block are likely to be taken once: those that leave the innermost loop, or the function.
+    fn is_exit(&self, target: usize) -> bool {
+        let innermost = self.loops.last().copied().unwrap_or(0);
+        (target < innermost || target == 0) && !self.frames[target].is_loop
+    }
+
+    fn branch(&mut self, depth: u32, offset: usize) {
+        let target = self.target(depth);
+        match self.exit(target) {
+            Some(exit) => self.edit(offset, Change::Exit { exit }),
+            None => self.break_out(target),
+        }
+    }
+
+    fn branch_if(&mut self, depth: u32, offset: usize) {
+        let target = self.target(depth);
+        let exit = if self.frames[target].takes_values { None } else { self.exit(target) };
+        match exit {
+            Some(exit) => self.edit(offset, Change::ExitIf { exit, depth }),
+            None => {
+                self.break_out(target);
+                self.begin(false);
             }
         }
+    }
+
+    /// Notes a branch out of blocks that does not refund: regions around it end with the blocks.
+    fn break_out(&mut self, target: usize) {
+        if self.region.is_some()
+            && let Some(frame) = self.frames.last_mut()
+        {
+            frame.outermost = frame.outermost.min(target);
+        }
+    }
+
+    /// Notes a branch that refunds, if this is one that may. Regions at whose fuel something has looked end with their blocks.
+    fn exit(&mut self, target: usize) -> Option<u32> {
+        let region = self.region.filter(|region| self.is_untouched(*region) && self.is_exit(target))?;
+        let exit = self.plan.refunds.len() as u32;
+        self.plan.refunds.push(0);
+        self.leave(target, exit, region);
+        let mut last = region;
+        for inner in (target + 1..self.frames.len()).rev() {
+            let region = self.frames[inner].region?;
+            if !self.is_untouched(region) || self.frames.len() - inner > MAX_LEFT {
+                let frame = &mut self.frames[inner];
+                frame.outermost = frame.outermost.min(target);
+                break;
+            }
+            if region != last {
+                self.leave(target, exit, region);
+                last = region;
+            }
+        }
+        Some(exit)
+    }
+
+    fn leave(&mut self, target: usize, exit: u32, region: u32) {
+        let cost = self.plan.costs[region as usize];
+        self.frames[target].left.push(Left { exit, region, cost });
+        self.refunded[region as usize] = true;
+    }
+
+    /// Whether nothing has looked at the fuel that is left since a region began.
+    fn is_untouched(&self, region: u32) -> bool {
+        self.looks_before[region as usize] == self.looks
     }
 }

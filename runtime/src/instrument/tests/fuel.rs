@@ -154,23 +154,29 @@ fn every_engine_agrees_on_results_and_fuel() {
 }
 
 /// A plan that charges each operator where it stands.
-fn operator_by_operator(body: &FunctionBody<'_>) -> Result<Plan, wasmparser::Error> {
-    let mut plan = Plan::of(body)?;
+fn operator_by_operator(function: &Function<'_>, types: &[FuncType]) -> Result<Plan, wasmparser::Error> {
+    let mut plan = Plan::of(function, types)?;
     plan.costs = vec![0];
     let mut edits = Vec::new();
-    let mut reader = body.get_operators_reader()?;
+    let mut reader = function.body.get_operators_reader()?;
     let mut after_loop = true;
     while !reader.eof() {
         let (operator, offset) = reader.read_with_offset()?;
         let region = plan.costs.len() as u32;
         plan.costs.push(cost::class(&operator).cost().into());
+        let others = plan.edits.iter().filter(|edit| edit.offset == offset && !is_about_regions(edit.change));
+        let (called, others): (Vec<Edit>, Vec<Edit>) = others.partition(|edit| edit.change == Change::Called);
+        edits.extend(called);
         edits.push(Edit { offset, change: Change::Charge { region, check: after_loop } });
+        edits.extend(others);
         after_loop = matches!(operator, Operator::Loop { .. });
-        let others = plan.edits.iter().filter(|edit| edit.offset == offset);
-        edits.extend(others.filter(|edit| !matches!(edit.change, Change::Charge { .. })));
     }
     plan.edits = edits;
     Ok(plan)
+}
+
+fn is_about_regions(change: Change) -> bool {
+    matches!(change, Change::Charge { .. } | Change::Exit { .. } | Change::ExitIf { .. })
 }
 
 /// The fuel of a run that returns is the sum of what its operators cost.
@@ -200,7 +206,7 @@ fn a_run_ends_alike_wherever_fuel_runs_out() {
         "(loop $l
             (i32.store (local.get $i) (i32.add (local.get $i) (i32.const 1)))
             (if (i32.and (local.get $i) (i32.const 1)) (then (call $helper)) (else (memory.fill (i32.const 16) (i32.const 1) (i32.const 64))))
-            (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 3))))",
+            (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 12))))",
     );
     let metered = metered(&wasm);
     let modules: Vec<_> =

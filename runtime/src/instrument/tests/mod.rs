@@ -7,15 +7,15 @@ mod generated;
 mod nan;
 mod spec;
 
-use super::instrument_with;
 use super::plan::Plan;
+use super::{Function, instrument_with};
 use crate::engine::{Allocation, EXECUTION_STACK, EngineOptions, Optimize, engine, reference_engine};
 use crate::validate::validate;
 use depx_host_abi::exports;
 use std::fmt;
 use std::sync::LazyLock;
 use std::thread;
-use wasmparser::FunctionBody;
+use wasmparser::FuncType;
 use wasmtime::{Engine, Instance, Module, Store, Trap, Val};
 
 /// Every way to execute a module, under its options.
@@ -67,7 +67,7 @@ fn metered(wasm: &[u8]) -> Vec<u8> {
     metered_with(wasm, Plan::of)
 }
 
-fn metered_with(wasm: &[u8], plan: impl Fn(&FunctionBody<'_>) -> Result<Plan, wasmparser::Error>) -> Vec<u8> {
+fn metered_with(wasm: &[u8], plan: impl Fn(&Function<'_>, &[FuncType]) -> Result<Plan, wasmparser::Error>) -> Vec<u8> {
     let metered = instrument_with(wasm, &validate(wasm).unwrap(), plan).unwrap();
     wasmparser::Validator::new_with_features(crate::validate::FEATURES).validate_all(&metered).unwrap();
     metered
