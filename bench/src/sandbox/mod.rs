@@ -1,7 +1,8 @@
-//! Execution on this machine: what metering costs, and what a run costs that does nothing.
+//! Execution on this machine: what metering costs, what a run costs that does nothing, and how evenly fuel is priced.
 
 pub(crate) mod batch;
 pub(crate) mod cold_start;
+pub(crate) mod fuel;
 pub(crate) mod metering;
 pub(crate) mod noop;
 pub(crate) mod prepare;
