@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn the_description_is_pinned() {
         expect![[r#"
-            schedule=1
+            schedule=2
             instrument=1
             features=0xc0000887f
             depth=1048576
@@ -60,7 +60,7 @@ mod tests {
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());
-        expect!["b815d6ad74fcb92dade5432bb7f33ed8a741f940970c00704ecfb5fa0d6167ba"]
+        expect!["585dd6c4862080a3c81ba6de736891b0b00fd6c6538b68ca85270da38a11e078"]
             .assert_eq(&Profile::exact().hash().to_string());
     }
 

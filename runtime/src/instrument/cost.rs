@@ -14,9 +14,9 @@ pub(super) fn class(operator: &Operator<'_>) -> OperatorClass {
         CallIndirect { .. } => OperatorClass::CallIndirect,
         GlobalGet { .. } | GlobalSet { .. } => OperatorClass::Global,
         TableGet { .. } | TableSet { .. } | TableSize { .. } => OperatorClass::Table,
-        MemoryGrow { .. } | TableGrow { .. } => OperatorClass::Grow,
+        MemoryGrow { .. } | TableGrow { .. } | TableFill { .. } => OperatorClass::Grow,
         MemoryCopy { .. } | MemoryFill { .. } | MemoryInit { .. } | DataDrop { .. } => OperatorClass::Bulk,
-        TableCopy { .. } | TableFill { .. } | TableInit { .. } | ElemDrop { .. } => OperatorClass::Bulk,
+        TableCopy { .. } | TableInit { .. } | ElemDrop { .. } => OperatorClass::Bulk,
 
         I32Load { .. } | I32Load8S { .. } | I32Load8U { .. } | I32Load16S { .. } | I32Load16U { .. } => {
             OperatorClass::Load

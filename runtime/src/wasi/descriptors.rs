@@ -2,6 +2,7 @@
 
 use super::abi::{Errno, Filetype, Rights};
 use super::tree::{Ino, ROOT};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most descriptors open at a time, as is usual.
 const MAX_OPEN: usize = 1024;
@@ -51,14 +52,20 @@ impl Kind {
 
 /// The lowest free number is given first.
 #[derive(Debug)]
-pub(crate) struct Descriptors(Vec<Option<Descriptor>>);
+pub(crate) struct Descriptors {
+    open: Vec<Option<Descriptor>>,
+    /// Numbers below the length of `open` that are free.
+    free: BTreeSet<u32>,
+    /// How many refer to each inode but the root, which cannot go away.
+    referring: BTreeMap<Ino, u32>,
+}
 
 impl Descriptors {
     /// The standard streams, and the root directory as 3.
     pub(crate) fn new() -> Self {
         let stream = |kind, rights| Some(Descriptor { kind, rights, inheriting: Rights::NONE, flags: 0 });
         let root = Kind::Directory { ino: ROOT, preopened: true, listing: Listing::default() };
-        Self(vec![
+        let open = vec![
             stream(Kind::Stdin, Rights::INPUT),
             stream(Kind::Stdout, Rights::OUTPUT),
             stream(Kind::Stderr, Rights::OUTPUT),
@@ -68,47 +75,64 @@ impl Descriptors {
                 inheriting: Rights::all(&[Rights::DIRECTORY, Rights::FILE]),
                 flags: 0,
             }),
-        ])
+        ];
+        Self { open, free: BTreeSet::new(), referring: BTreeMap::new() }
     }
 
     pub(crate) fn get(&self, fd: u32) -> Result<&Descriptor, Errno> {
-        self.0.get(fd as usize).and_then(Option::as_ref).ok_or(Errno::Badf)
+        self.open.get(fd as usize).and_then(Option::as_ref).ok_or(Errno::Badf)
     }
 
     pub(crate) fn get_mut(&mut self, fd: u32) -> Result<&mut Descriptor, Errno> {
-        self.0.get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::Badf)
+        self.open.get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::Badf)
     }
 
     pub(crate) fn open(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
-        let free = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
-        if free >= MAX_OPEN {
+        let number = self.free.first().copied().unwrap_or(self.open.len() as u32);
+        if number as usize >= MAX_OPEN {
             return Err(Errno::Mfile);
         }
-        if free == self.0.len() {
-            self.0.push(None);
+        if !self.free.remove(&number) {
+            self.open.push(None);
         }
-        self.0[free] = Some(descriptor);
-        Ok(free as u32)
+        self.count(descriptor.kind.ino(), true);
+        self.open[number as usize] = Some(descriptor);
+        Ok(number)
     }
 
     pub(crate) fn close(&mut self, fd: u32) -> Result<Descriptor, Errno> {
-        self.0.get_mut(fd as usize).and_then(Option::take).ok_or(Errno::Badf)
+        let closed = self.open.get_mut(fd as usize).and_then(Option::take).ok_or(Errno::Badf)?;
+        self.free.insert(fd);
+        self.count(closed.kind.ino(), false);
+        Ok(closed)
     }
 
     /// Moves `from` to `to`, both open, and gives what `to` was.
     pub(crate) fn renumber(&mut self, from: u32, to: u32) -> Result<Option<Descriptor>, Errno> {
         self.get(to)?;
-        let moved = self.get(from)?.clone();
+        self.get(from)?;
         if from == to {
             return Ok(None);
         }
-        self.0[from as usize] = None;
-        Ok(self.0[to as usize].replace(moved))
+        let moved = self.open[from as usize].take();
+        self.free.insert(from);
+        let replaced = std::mem::replace(&mut self.open[to as usize], moved);
+        self.count(replaced.as_ref().and_then(|replaced| replaced.kind.ino()), false);
+        Ok(replaced)
     }
 
     /// Whether any descriptor refers to an inode.
     pub(crate) fn refer_to(&self, ino: Ino) -> bool {
-        self.0.iter().flatten().any(|descriptor| descriptor.kind.ino() == Some(ino))
+        self.referring.contains_key(&ino)
+    }
+
+    fn count(&mut self, ino: Option<Ino>, opened: bool) {
+        let Some(ino) = ino.filter(|ino| *ino != ROOT) else { return };
+        let count = self.referring.entry(ino).or_default();
+        *count = if opened { *count + 1 } else { *count - 1 };
+        if *count == 0 {
+            self.referring.remove(&ino);
+        }
     }
 
     /// The inode of a directory with all of `rights`.

@@ -114,6 +114,7 @@ impl Call<'_> {
         let (accessed, modified) = times_to_set(accessed, modified, flags, now)?;
         let descriptor = self.wasi.descriptors.check(fd, Rights::FD_FILESTAT_SET_TIMES)?;
         let ino = descriptor.kind.ino().ok_or(Errno::Badf)?;
+        self.pay_for_change()?;
         self.wasi.files.set_times(ino, accessed, modified, now)
     }
 
@@ -211,6 +212,7 @@ impl Call<'_> {
         let len = u64::from(total);
         let touched = self.wasi.files.write_cost(ino, offset, len)?;
         self.meter.charge_for(HostWork::CopiedByte, touched)?;
+        self.pay_for_change()?;
         let mut target = self.wasi.files.write(ino, offset, len, now)?;
         gather(&self.memory, spans, |part| {
             let (here, rest) = std::mem::take(&mut target).split_at_mut(part.len());
@@ -336,7 +338,14 @@ impl Call<'_> {
             let touched = self.wasi.files.write_cost(ino, size - grown, grown)?;
             self.meter.charge_for(HostWork::CopiedByte, touched)?;
         }
+        self.pay_for_change()?;
         self.wasi.files.resize(ino, size, now)
+    }
+
+    /// Before every change of the file system: the first of a run copies the job's tree.
+    pub(super) fn pay_for_change(&mut self) -> Result<()> {
+        let copied = self.wasi.files.first_change_cost();
+        Ok(self.meter.charge_for(HostWork::Entry, copied)?)
     }
 
     fn position(&self, fd: u32) -> Result<u64> {

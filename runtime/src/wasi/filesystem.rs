@@ -40,6 +40,8 @@ impl Output {
 #[derive(Debug)]
 pub(crate) struct FileSystem {
     tree: Arc<Tree>,
+    /// Whether the copy that the first change makes was asked for.
+    copied: bool,
     /// When the run started, in Unix nanoseconds.
     start: u64,
     max_names: u64,
@@ -57,6 +59,7 @@ impl FileSystem {
         output.add(volume.output_len)?;
         Ok(Self {
             tree: volume.tree.clone(),
+            copied: false,
             start,
             max_names: u64::from(limits.files),
             max_own_bytes: limits.file_bytes,
@@ -66,6 +69,11 @@ impl FileSystem {
 
     pub(crate) fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// Inodes that the first change copies; 0 for all others.
+    pub(crate) fn first_change_cost(&mut self) -> u64 {
+        if std::mem::replace(&mut self.copied, true) { 0 } else { self.tree.inodes.len() as u64 }
     }
 
     pub(crate) fn stat(&self, ino: Ino) -> Result<Filestat> {
@@ -301,9 +309,12 @@ impl FileSystem {
         }
     }
 
-    /// How many inodes [`FileSystem::rename`] visits: those below a directory that moves.
-    pub(crate) fn rename_cost(&self, from: &Place<'_>) -> u64 {
-        from.found.map_or(0, |ino| self.below(ino).len() as u64)
+    /// How many inodes [`FileSystem::rename`] visits: those below what moves, to count them and to change them, and the way up
+    /// from where a directory goes.
+    pub(crate) fn rename_cost(&self, from: &Place<'_>, to: &Place<'_>) -> u64 {
+        let Some(ino) = from.found else { return 0 };
+        let up = if self.tree.directory(ino).is_some() { self.above(to.parent).count() } else { 0 };
+        2 * self.below(ino).len() as u64 + up as u64
     }
 
     /// Moves a name, replacing what may be replaced.
@@ -443,16 +454,14 @@ impl FileSystem {
     }
 
     /// Whether `directory` is `ancestor` or lies below it.
-    fn is_within(&self, mut directory: Ino, ancestor: Ino) -> bool {
-        loop {
-            if directory == ancestor {
-                return true;
-            }
-            match self.tree.directory(directory) {
-                Some(found) if directory != ROOT => directory = found.parent,
-                _ => return false,
-            }
-        }
+    fn is_within(&self, directory: Ino, ancestor: Ino) -> bool {
+        self.above(directory).any(|above| above == ancestor)
+    }
+
+    /// A directory and those that it lies in.
+    fn above(&self, directory: Ino) -> impl Iterator<Item = Ino> {
+        let parent = |ino: &Ino| self.tree.directory(*ino).filter(|_| *ino != ROOT).map(|directory| directory.parent);
+        std::iter::successors(Some(directory), parent)
     }
 
     fn change_links(&mut self, ino: Ino, by: i64, now: u64) {

@@ -4,7 +4,7 @@ use super::abi::{
     CREATE, EXCLUSIVE, Errno, FDFLAGS, FOLLOW, Filetype, MUST_BE_DIRECTORY, Result, Rights, TRUNCATE, times_to_set,
 };
 use super::descriptors::{Descriptor, Kind, Listing};
-use super::tree::{Ino, MAX_PATH, Node};
+use super::tree::{Ino, MAX_PATH, Node, Place, Walk};
 use crate::host::Call;
 use depx_host_abi::fuel::HostWork;
 
@@ -13,7 +13,8 @@ impl Call<'_> {
         let base = self.wasi.descriptors.directory(fd, Rights::PATH_CREATE_DIRECTORY)?;
         let path = self.path(path, len)?;
         let now = self.now();
-        let place = self.wasi.files.tree().resolve(base, &path, false)?;
+        let place = self.place(base, &path, false)?;
+        self.pay_for_change()?;
         self.wasi.files.create_directory(&place, now)?;
         Ok(())
     }
@@ -39,6 +40,7 @@ impl Call<'_> {
         let now = self.now();
         let (accessed, modified) = times_to_set(accessed, modified, flags, now)?;
         let ino = self.find(fd, Rights::PATH_FILESTAT_SET_TIMES, lookup, path, len)?;
+        self.pay_for_change()?;
         self.wasi.files.set_times(ino, accessed, modified, now)
     }
 
@@ -57,7 +59,8 @@ impl Call<'_> {
         let ino = self.find(fd, Rights::PATH_LINK_SOURCE, lookup, path, len)?;
         let new_path = self.path(new_path, new_len)?;
         let now = self.now();
-        let place = self.wasi.files.tree().resolve(new_base, &new_path, false)?;
+        let place = self.place(new_base, &new_path, false)?;
+        self.pay_for_change()?;
         self.wasi.files.link(ino, &place, now)
     }
 
@@ -109,7 +112,7 @@ impl Call<'_> {
     fn open_or_create(&mut self, base: Ino, path: &str, lookup: u32, open: u32, rights: Rights) -> Result<Ino> {
         let exclusive = open & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE;
         let now = self.now();
-        let place = self.wasi.files.tree().resolve(base, path, lookup & FOLLOW != 0 && !exclusive)?;
+        let place = self.place(base, path, lookup & FOLLOW != 0 && !exclusive)?;
         let Some(ino) = place.found else {
             return if open & CREATE == 0 {
                 Err(Errno::Noent.into())
@@ -118,6 +121,7 @@ impl Call<'_> {
             } else if place.slash {
                 Err(Errno::Isdir.into())
             } else {
+                self.pay_for_change()?;
                 self.wasi.files.create_file(&place, now)
             };
         };
@@ -133,6 +137,7 @@ impl Call<'_> {
             Node::File(_) if open & MUST_BE_DIRECTORY != 0 => Err(Errno::Notdir.into()),
             Node::File(_) => {
                 if open & TRUNCATE != 0 {
+                    self.pay_for_change()?;
                     self.wasi.files.resize(ino, 0, now)?;
                 }
                 Ok(ino)
@@ -163,7 +168,8 @@ impl Call<'_> {
         let base = self.wasi.descriptors.directory(fd, Rights::PATH_REMOVE_DIRECTORY)?;
         let path = self.path(path, len)?;
         let now = self.now();
-        let place = self.wasi.files.tree().resolve(base, &path, false)?;
+        let place = self.place(base, &path, false)?;
+        self.pay_for_change()?;
         let descriptors = &self.wasi.descriptors;
         self.wasi.files.remove_directory(&place, |ino| descriptors.refer_to(ino), now)
     }
@@ -182,9 +188,10 @@ impl Call<'_> {
         let path = self.path(path, len)?;
         let new_path = self.path(new_path, new_len)?;
         let now = self.now();
-        let from = self.wasi.files.tree().resolve(base, &path, false)?;
-        let to = self.wasi.files.tree().resolve(new_base, &new_path, false)?;
-        self.meter.charge_for(HostWork::Entry, self.wasi.files.rename_cost(&from))?;
+        let from = self.place(base, &path, false)?;
+        let to = self.place(new_base, &new_path, false)?;
+        self.meter.charge_for(HostWork::Entry, self.wasi.files.rename_cost(&from, &to))?;
+        self.pay_for_change()?;
         let descriptors = &self.wasi.descriptors;
         self.wasi.files.rename(&from, &to, |ino| descriptors.refer_to(ino), now)
     }
@@ -194,7 +201,8 @@ impl Call<'_> {
         let target = self.path(target, target_len)?;
         let path = self.path(path, len)?;
         let now = self.now();
-        let place = self.wasi.files.tree().resolve(base, &path, false)?;
+        let place = self.place(base, &path, false)?;
+        self.pay_for_change()?;
         self.wasi.files.create_symlink(&place, &target, now)?;
         Ok(())
     }
@@ -203,7 +211,8 @@ impl Call<'_> {
         let base = self.wasi.descriptors.directory(fd, Rights::PATH_UNLINK_FILE)?;
         let path = self.path(path, len)?;
         let now = self.now();
-        let place = self.wasi.files.tree().resolve(base, &path, false)?;
+        let place = self.place(base, &path, false)?;
+        self.pay_for_change()?;
         let descriptors = &self.wasi.descriptors;
         self.wasi.files.unlink(&place, |ino| descriptors.refer_to(ino), now)
     }
@@ -212,8 +221,17 @@ impl Call<'_> {
     fn find(&mut self, fd: u32, rights: Rights, lookup: u32, path: u32, len: u32) -> Result<Ino> {
         let base = self.wasi.descriptors.directory(fd, rights)?;
         let path = self.path(path, len)?;
-        let place = self.wasi.files.tree().resolve(base, &path, lookup & FOLLOW != 0)?;
+        let place = self.place(base, &path, lookup & FOLLOW != 0)?;
         Ok(place.found.ok_or(Errno::Noent)?)
+    }
+
+    /// Where a path leads. Only the walk tells how long the way is, links and all; it is paid for before anything is done there.
+    fn place<'p>(&mut self, base: Ino, path: &'p str, follow: bool) -> Result<Place<'p>> {
+        let mut walk = Walk::default();
+        let place = self.wasi.files.tree().resolve(base, path, follow, &mut walk);
+        self.meter.charge_for(HostWork::PathByte, walk.expanded as u64)?;
+        self.meter.charge_for(HostWork::Name, walk.names as u64)?;
+        Ok(place?)
     }
 
     /// A path from the guest's memory.

@@ -36,6 +36,8 @@ impl Call<'_> {
     }
 
     fn sizes(&mut self, strings: usize, bytes: usize, count: u32, size: u32) -> Result<()> {
+        // Each was looked at.
+        self.meter.charge_for(HostWork::CopiedByte, strings as u64)?;
         let word = |value: usize| u32::try_from(value).map_err(|_| Errno::Overflow);
         self.memory.write_u32(count, word(strings)?)?;
         self.memory.write_u32(size, word(bytes)?)?;
@@ -46,6 +48,7 @@ impl Call<'_> {
     fn strings<'s>(&mut self, strings: impl Iterator<Item = [&'s str; 3]>, mut list: u32, mut text: u32) -> Result<()> {
         for parts in strings {
             let len = parts.iter().map(|part| part.len()).sum::<usize>() as u64 + 1;
+            self.meter.charge_for(HostWork::Entry, 1)?;
             self.meter.charge_for(HostWork::CopiedByte, len)?;
             self.memory.write_u32(list, text)?;
             list = list.checked_add(4).ok_or(Errno::Fault)?;

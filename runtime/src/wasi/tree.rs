@@ -105,6 +105,15 @@ pub(crate) struct Place<'p> {
     pub(crate) slash: bool,
 }
 
+/// What a walk took, however it ended.
+#[derive(Default, Debug)]
+pub(crate) struct Walk {
+    /// Names of the path and of links.
+    pub(crate) names: usize,
+    /// Bytes of the targets of links.
+    pub(crate) expanded: usize,
+}
+
 impl Tree {
     /// The root and the output directory.
     pub(crate) fn empty() -> Self {
@@ -190,7 +199,13 @@ impl Tree {
     }
 
     /// Walks `path` from the directory `base`, which it never leaves. A symbolic link at the end is followed if `follow`.
-    pub(crate) fn resolve<'p>(&self, base: Ino, path: &'p str, follow: bool) -> Result<Place<'p>, Errno> {
+    pub(crate) fn resolve<'p>(
+        &self,
+        base: Ino,
+        path: &'p str,
+        follow: bool,
+        walk: &mut Walk,
+    ) -> Result<Place<'p>, Errno> {
         if path.is_empty() {
             return Err(Errno::Noent);
         }
@@ -202,8 +217,9 @@ impl Tree {
         }
         let mut walked = vec![base];
         let mut rest = Cow::Borrowed(path);
-        let (mut links, mut expanded) = (0, 0);
+        let mut links = 0;
         loop {
+            walk.names += 1;
             let here = walked.last().copied().unwrap_or(base);
             let (name, after) = split_first(&rest);
             let slash = !after.is_empty();
@@ -225,8 +241,8 @@ impl Tree {
                     match node {
                         Some(Node::Symlink(target)) if !last || follow => {
                             links += 1;
-                            expanded += target.len();
-                            if links > MAX_LINKS || expanded > MAX_PATH {
+                            walk.expanded += target.len();
+                            if links > MAX_LINKS || walk.expanded > MAX_PATH {
                                 return Err(Errno::Loop);
                             }
                             rest = Cow::Owned(format!("{target}{after}"));
@@ -281,7 +297,7 @@ mod tests {
             Volume::new([("a/b/file".to_owned(), Bytes::new()), ("a/other".to_owned(), Bytes::new())]).unwrap();
         let mut tree = (*volume.tree).clone();
         for (path, target) in links {
-            let place = tree.resolve(ROOT, path, false).unwrap();
+            let place = tree.resolve(ROOT, path, false, &mut Walk::default()).unwrap();
             let (parent, name) = (place.parent, place.name.unwrap().into_owned());
             let ino = tree.add(Node::Symlink((*target).to_owned()), None);
             tree.directory_mut(parent).unwrap().entries.insert(name, ino);
@@ -291,7 +307,7 @@ mod tests {
 
     /// Where `path` leads: the last name, whether something is there, whether the path ends in a slash.
     fn walk(tree: &Tree, path: &str, follow: bool) -> Result<(Option<String>, bool, bool), Errno> {
-        let place = tree.resolve(ROOT, path, follow)?;
+        let place = tree.resolve(ROOT, path, follow, &mut Walk::default())?;
         Ok((place.name.map(Cow::into_owned), place.found.is_some(), place.slash))
     }
 
@@ -325,10 +341,10 @@ mod tests {
     #[test]
     fn a_walk_that_starts_below_does_not_get_above() {
         let tree = tree(&[("a/up", "../a")]);
-        let base = tree.resolve(ROOT, "a", false).unwrap().found.unwrap();
-        assert!(tree.resolve(base, "b/../other", false).is_ok());
+        let base = tree.resolve(ROOT, "a", false, &mut Walk::default()).unwrap().found.unwrap();
+        assert!(tree.resolve(base, "b/../other", false, &mut Walk::default()).is_ok());
         for path in ["..", "b/../..", "up/other"] {
-            assert_eq!(tree.resolve(base, path, true).err(), Some(Errno::Notcapable), "{path:?}");
+            assert_eq!(tree.resolve(base, path, true, &mut Walk::default()).err(), Some(Errno::Notcapable), "{path:?}");
         }
         assert!(walk(&tree, "a/up/other", false).unwrap().1);
     }

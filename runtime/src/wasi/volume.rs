@@ -90,6 +90,7 @@ fn enter(tree: &mut Tree, parent: u64, name: &str, node: Node) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree::Walk;
     use super::*;
 
     fn volume(paths: &[&str]) -> Result<Volume, VolumeError> {
@@ -102,7 +103,7 @@ mod tests {
         // a, b, b/c, b/c/d, b/e, out/f.
         assert_eq!(volume.names(), 6);
         assert_eq!(volume.output_len, 4);
-        let place = volume.tree.resolve(ROOT, "b/c/../e", false).unwrap();
+        let place = volume.tree.resolve(ROOT, "b/c/../e", false, &mut Walk::default()).unwrap();
         assert!(volume.tree.file(place.found.unwrap()).is_some());
     }
 

@@ -136,12 +136,12 @@ fn results_never_change() {
         core.hash()
     );
     expect_test::expect![[r#"
-        profile b815d6ad74fcb92dade5432bb7f33ed8a741f940970c00704ecfb5fa0d6167ba
-        fuel 36732
+        profile 585dd6c4862080a3c81ba6de736891b0b00fd6c6538b68ca85270da38a11e078
+        fuel 411898
         pages 5
-        output 966 bytes, 0741d3b39c8447ea287b6905d8bef9443370a972762ac27cc0a7b4f75f6bb569
-        items 508c340acc49de535ef267f4cecfc5766d86ec01d291091366a52fb1c5b89e77
-        result 3fa08be738caa71224a22483bcbf68c6c096b0151457d14cf86333812e07c14d
+        output 966 bytes, dced1d191b0fc2f1e561e8dd3b49a45918d84b845da137326820150b5f1c6031
+        items 7fd803a41b4e99c35ac08a548e7a824a65829f282292c51beedd594396686e02
+        result b54df53cb82a38c074f6e4d31e45500d3c4fea8e8a138c8a12835c34d961b6c7
     "#]]
     .assert_eq(&summary);
 }

@@ -1,6 +1,7 @@
 //! How guests end, and what the result says of it.
 
 use crate::support::{Guest, LIMITS};
+use depx_host_abi::fuel::HostWork;
 use depx_host_abi::limit::LimitCode;
 use depx_host_abi::trap::TrapCode;
 use depx_protocol::Status::{self, ExitCode, LimitExceeded, OutOfFuel, Success, Trap};
@@ -98,6 +99,43 @@ fn host_calls_cost_by_length() {
     // Enough to get into the call, not enough for its bytes: nothing is written.
     let outcome = write(5000).limits(|limits| limits.fuel = 5000).run();
     assert_eq!((outcome.status, outcome.fuel_used, outcome.stdout.len()), (OutOfFuel, 5000, 0));
+}
+
+/// Names on the way of a path, links included, and what the first change of the files copies.
+#[test]
+fn host_calls_cost_by_what_they_visit() {
+    let used = |body: &str, files: &[(&str, &str)]| {
+        let text = format!(
+            r#"(module
+               (import "wasi_snapshot_preview1" "path_filestat_get" (func $stat (param i32 i32 i32 i32 i32) (result i32)))
+               (import "wasi_snapshot_preview1" "path_symlink" (func $link (param i32 i32 i32 i32 i32) (result i32)))
+               (memory (export "memory") 1) (data (i32.const 0) "././././here") (data (i32.const 16) "link") {body})"#
+        );
+        let outcome = Guest::new(&text).files(files).run();
+        assert_eq!(outcome.status, Success);
+        outcome.fuel_used
+    };
+    let stat = |at: u32, len: u32| {
+        let arguments = [3, 1, at, len, 64].map(|argument| format!("(i32.const {argument})")).concat();
+        format!("(if (call $stat {arguments}) (then unreachable))")
+    };
+    let start = |calls: &str| format!(r#"(func (export "_start") {calls})"#);
+    let here = &[("here", "")][..];
+    let (name, byte) = (HostWork::Name.rate(), HostWork::PathByte.rate());
+    let [short, long] = [stat(8, 4), stat(0, 12)].map(|call| used(&start(&call), here));
+    assert_eq!(long - short, 4 * name + 8 * byte);
+    // A link to the long path: its own name, and the way behind it.
+    let link =
+        "(if (call $link (i32.const 0) (i32.const 12) (i32.const 3) (i32.const 16) (i32.const 4)) (then unreachable))";
+    let [without, with] = ["", &stat(16, 4)].map(|then| used(&start(&format!("{link}{then}")), here));
+    assert_eq!(with - without, long + name + 4 * byte);
+    // One entry for each inode that there is, once.
+    let twice = link.replace("(i32.const 16) (i32.const 4)", "(i32.const 17) (i32.const 3)");
+    let cost = |calls: &str, files: &[(&str, &str)]| used(&start(calls), files);
+    let more = [("a", ""), ("b", ""), ("here", "")];
+    assert_eq!(cost(link, &more) - cost(link, here), 2 * HostWork::Entry.rate());
+    let both = format!("{link}{twice}");
+    assert_eq!(cost(&both, &more) - cost(&both, here), 2 * HostWork::Entry.rate());
 }
 
 #[test]
