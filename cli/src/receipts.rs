@@ -176,6 +176,7 @@ fn differences(claimed: &ResultCore, replayed: &ResultCore) -> Vec<String> {
         ("outputs", claimed.output_root == replayed.output_root && claimed.output_len == replayed.output_len),
         ("items", claimed.items_root == replayed.items_root),
         ("host calls", claimed.host_calls_root == replayed.host_calls_root),
+        ("snapshot", claimed.snapshot == replayed.snapshot && claimed.snapshot_fuel == replayed.snapshot_fuel),
         ("inferences", claimed.inference_root == replayed.inference_root),
     ];
     parts.iter().filter(|(_, same)| !same).map(|(name, _)| (*name).to_owned()).collect()

@@ -2,7 +2,7 @@
 
 use crate::Global;
 use depx_host_abi::{limit::LimitCode, refusal::RefusalCode, trap::TrapCode};
-use depx_protocol::{ResultCore, Status};
+use depx_protocol::{Hash, ResultCore, Status};
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::Write;
@@ -100,6 +100,8 @@ pub(crate) fn result(result: &ResultCore) -> Value {
         "output_root": result.output_root.to_string(),
         "items_root": result.items_root.to_string(),
         "inference_root": result.inference_root.to_string(),
+        "snapshot": (result.snapshot != Hash::ZERO).then(|| result.snapshot.to_string()),
+        "snapshot_fuel": result.snapshot_fuel,
     })
 }
 

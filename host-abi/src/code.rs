@@ -118,6 +118,12 @@ refusal 19 nesting-too-deep
 refusal 20 operands-too-deep
 refusal 21 branch-table-too-large
 refusal 22 too-many-parameters
+refusal 23 initializer-signature
+refusal 24 snapshot-unsupported
+refusal 25 initializer-trapped
+refusal 26 initializer-out-of-fuel
+refusal 27 initializer-exited
+refusal 28 initializer-over-limits
 ";
 
     #[test]

@@ -20,3 +20,7 @@ pub const DEPTH: &str = "depx:depth";
 /// Function without parameters and results: the module's start function, where it has one. Instantiation runs no guest code;
 /// the host calls this before [`START`].
 pub const INITIALIZE: &str = "depx:start";
+
+/// The memory again, where the module's state is a [snapshot](crate::snapshot): this prefix, the snapshot's hash in hexadecimal, a
+/// colon, and the fuel that its initialisation used. A compiled module so says itself what it starts from.
+pub const SNAPSHOT: &str = "depx:snapshot:";

@@ -1,7 +1,7 @@
 //! The contract between a task and its node: import names, types, error codes, fuel schedule.
 //!
 //! A task is a WebAssembly module that exports a function `_start` without parameters and results, and its memory as
-//! `memory`. It may import the functions of [`wasi`] and [`nn`], and nothing else. What it executes costs [`fuel`], how deep
+//! `memory`. It may export an [initialisation](snapshot) that is run once for many runs. It may import the functions of [`wasi`] and [`nn`], and nothing else. What it executes costs [`fuel`], how deep
 //! it calls is bounded by [`stack`], and why it ended is told by the codes of [`trap`], [`limit`] and [`refusal`].
 //!
 //! Numbers here are part of hashed and signed results: they are never changed, only added to.
@@ -14,6 +14,7 @@ mod import;
 pub mod limit;
 pub mod nn;
 pub mod refusal;
+pub mod snapshot;
 pub mod stack;
 pub mod trap;
 pub mod wasi;

@@ -25,5 +25,11 @@ crate::code::codes! {
         OperandsTooDeep = 20, "operands-too-deep", "a function of the module stacks up too many operands";
         BranchTableTooLarge = 21, "branch-table-too-large", "a branch table of the module has too many targets";
         TooManyParameters = 22, "too-many-parameters", "a type of the module has too many parameters or results";
+        InitializerSignature = 23, "initializer-signature", "the module's initialisation function has parameters or results";
+        SnapshotUnsupported = 24, "snapshot-unsupported", "the module is to be initialised, but its state could not be kept";
+        InitializerTrapped = 25, "initializer-trapped", "the module's initialisation trapped";
+        InitializerOutOfFuel = 26, "initializer-out-of-fuel", "the module's initialisation used all its fuel";
+        InitializerExited = 27, "initializer-exited", "the module's initialisation ended the program instead of returning";
+        InitializerOverLimits = 28, "initializer-over-limits", "the module's initialisation exceeded a limit, or wrote output";
     }
 }

@@ -26,8 +26,9 @@ impl InjectedFault {
                     item.leaf.output_len = ItemOutput::output_len(&stdout, &item.files);
                     item.stdout = stdout.into();
                 }
-                let ResultCore { job, class, profile, input_root, .. } = honest.core;
-                honest.core = honest.output.result(job, class, profile, input_root);
+                let ResultCore { job, class, profile, input_root, snapshot, snapshot_fuel, .. } = honest.core;
+                let core = honest.output.result(job, class, profile, input_root);
+                honest.core = core.starting_from(snapshot, snapshot_fuel);
                 honest
             }
         }

@@ -86,6 +86,10 @@ pub enum Tag {
     Seed,
     /// An execution profile.
     Profile,
+    /// The state that items start from: the canonical `Snapshot`.
+    Snapshot,
+    /// Randomness of a module's initialisation.
+    SnapshotSeed,
 }
 
 impl Tag {
@@ -103,6 +107,8 @@ impl Tag {
             Self::Tree => "depx/tree/v1",
             Self::Seed => "depx/seed/v1",
             Self::Profile => "depx/profile/v1",
+            Self::Snapshot => "depx/snapshot/v1",
+            Self::SnapshotSeed => "depx/snapshot-seed/v1",
         }
     }
 

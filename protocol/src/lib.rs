@@ -18,6 +18,7 @@ mod job;
 pub mod merkle;
 pub mod receipt;
 mod result;
+mod snapshot;
 pub mod wire;
 
 pub use assignment::{Assignment, AssignmentError, LeaseId, Settlement, SignedAssignment};
@@ -31,6 +32,7 @@ pub use job::{
 };
 pub use receipt::{ReceiptBody, SignedReceipt, sign_batch};
 pub use result::{InferenceLeaf, ItemLeaf, ItemOutput, JobOutput, OutputError, OutputFile, ResultCore, Status};
+pub use snapshot::{Snapshot, SnapshotGlobal};
 
 /// The version of every structure in this crate, and of the wire protocol.
 pub const VERSION: u16 = 1;

@@ -68,7 +68,7 @@ pub struct ResultCore {
     /// Exit, trap, limit or refusal code that belongs to `status`; 0 on success.
     #[n(5)]
     pub code: u32,
-    /// By all items together, in units of the fuel schedule.
+    /// By all items together and by the initialisation, in units of the fuel schedule.
     #[n(6)]
     pub fuel_used: u64,
     /// The largest linear memory of any item, in pages of 64 KiB.
@@ -95,6 +95,12 @@ pub struct ResultCore {
     /// Tree over the canonical [`InferenceLeaf`]s of all items.
     #[n(14)]
     pub inference_root: Hash,
+    /// Of the [`crate::Snapshot`] that items start from; [`Hash::ZERO`] where they start from the module itself.
+    #[n(15)]
+    pub snapshot: Hash,
+    /// What the initialisation that left the snapshot used, once for the job; 0 where there is none.
+    #[n(16)]
+    pub snapshot_fuel: u64,
 }
 
 impl Canonical for ResultCore {}
@@ -103,6 +109,11 @@ impl ResultCore {
     /// The hash that is voted on.
     pub fn hash(&self) -> Hash {
         Tag::Result.hash(&[&self.to_bytes()])
+    }
+
+    /// The same result of items that started from a snapshot, whose fuel is paid for once.
+    pub fn starting_from(self, snapshot: Hash, fuel: u64) -> Self {
+        Self { snapshot, snapshot_fuel: fuel, fuel_used: self.fuel_used.saturating_add(fuel), ..self }
     }
 }
 
@@ -217,7 +228,7 @@ pub struct JobOutput {
 impl Canonical for JobOutput {}
 
 impl JobOutput {
-    /// Derives the result of a job from what its items produced.
+    /// Derives the result of a job from what its items produced, as of items that start from the module itself.
     pub fn result(&self, job: Hash, class: DeterminismClass, profile: Hash, input_root: Hash) -> ResultCore {
         let first_failure = self.items.iter().map(|item| &item.leaf).find(|leaf| leaf.status != Status::Success);
         let leaves = || self.items.iter().map(|item| &item.leaf);
@@ -237,6 +248,8 @@ impl JobOutput {
             items_root: merkle::root(leaves().map(Canonical::to_bytes)),
             host_calls_root: merkle::TreeBuilder::new().root(),
             inference_root: merkle::root(self.inferences.iter().map(Canonical::to_bytes)),
+            snapshot: Hash::ZERO,
+            snapshot_fuel: 0,
         }
     }
 
@@ -254,8 +267,11 @@ impl JobOutput {
         let derived = output.result(result.job, result.class, result.profile, result.input_root);
         // A job that could not be executed has no items to derive its status from.
         let refused = output.items.is_empty() && result.status.is_refusal();
-        let expected =
-            if refused { ResultCore { status: result.status, code: result.code, ..derived } } else { derived };
+        let expected = if refused {
+            ResultCore { status: result.status, code: result.code, ..derived }
+        } else {
+            derived.starting_from(result.snapshot, result.snapshot_fuel)
+        };
         if expected == *result { Ok(output) } else { Err(OutputError::Mismatch) }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct ArtifactKey<'a> {
     pub(crate) instrument: u32,
     /// The version of the fuel schedule.
     pub(crate) schedule: u32,
+    /// The version of the rules for initialisations.
+    pub(crate) snapshot: u32,
     /// The engine's version, target and settings.
     pub(crate) engine: &'a Hash,
 }
@@ -34,7 +36,7 @@ pub(crate) struct ArtifactKey<'a> {
 impl ArtifactKey<'_> {
     /// The name of the artifact.
     pub(crate) fn hash(&self) -> Hash {
-        let versions = [FORMAT, self.instrument, self.schedule].map(u32::to_be_bytes);
+        let versions = [FORMAT, self.instrument, self.schedule, self.snapshot].map(u32::to_be_bytes);
         Hash(Sha256::digest([versions.as_flattened(), &self.module.0, &self.engine.0].concat()).into())
     }
 }

@@ -6,6 +6,7 @@ use crate::limits::Bounds;
 use crate::nn::Nn;
 use crate::outcome::{Ending, Outcome};
 use crate::prepare::Prepared;
+use crate::snapshot::StartsFrom;
 use crate::wasi::{Volume, Wasi, Written};
 use crate::watch::Watch;
 use bytes::Bytes;
@@ -66,6 +67,7 @@ struct Linked {
     depth: ModuleExport,
     initialize: Option<ModuleExport>,
     start: ModuleExport,
+    starts_from: Option<StartsFrom>,
 }
 
 impl Executable {
@@ -81,11 +83,27 @@ impl Executable {
             depth: export(exports::DEPTH)?,
             initialize: module.get_export_index(exports::INITIALIZE),
             start: export(exports::START)?,
+            starts_from: StartsFrom::of(module),
         })))
+    }
+
+    /// What every run starts from, if that is not the module itself.
+    pub fn starts_from(&self) -> Option<StartsFrom> {
+        self.0.starts_from
     }
 
     /// Runs the module once in a fresh instance, on the calling thread, whose stack must be large enough.
     pub(crate) fn run(&self, task: &Task, watch: &Watch) -> Result<Outcome, HostFault> {
+        self.run_then(task, watch, |_, _| ())
+    }
+
+    /// The same; if the program returns, `look` is shown the instance before it goes.
+    pub(crate) fn run_then(
+        &self,
+        task: &Task,
+        watch: &Watch,
+        look: impl FnOnce(&mut Store<Host>, Instance),
+    ) -> Result<Outcome, HostFault> {
         watch.check()?;
         let limits = &task.setting.limits;
         let wasi = match Wasi::new(task) {
@@ -127,6 +145,9 @@ impl Executable {
             ending = Ending::OutOfFuel;
         } else if depth_left < 0 && ending == Ending::Trapped(TrapCode::Unreachable) {
             ending = Ending::Trapped(TrapCode::StackOverflow);
+        }
+        if ending == Ending::Returned {
+            look(&mut store, instance);
         }
         Ok(finish(store, ending, fuel_limit.abs_diff(fuel_left.max(0))))
     }

@@ -20,6 +20,7 @@ mod prepare;
 mod profile;
 mod prove;
 mod runtime;
+mod snapshot;
 mod validate;
 mod wasi;
 mod watch;
@@ -32,6 +33,7 @@ pub use job::{Blobs, INPUT_ITEM_COUNT, INPUT_MALFORMED, Job, JobResult, MODEL_NO
 pub use outcome::{Inference, Outcome};
 pub use prepare::{PrepareError, instrumented};
 pub use runtime::{Runtime, RuntimeOptions, THREAD_STACK, with_execution_stack};
+pub use snapshot::StartsFrom;
 pub use validate::Refusal;
 pub use wasi::{Volume, VolumeError};
 pub use worker::{Cancel, InProcess, Worker, WorkerLauncher};

@@ -1,10 +1,10 @@
-//! From bytes to a module that can be instantiated: validate, instrument, compile; once.
+//! From bytes to a module that can be instantiated: validate, instrument, initialise, compile; once.
 
 use crate::artifact::{self, ArtifactKey, ArtifactStore};
 use crate::engine::{self, EngineOptions};
 use crate::instrument::{self, instrument};
 use crate::validate::validate;
-use crate::{HostFault, Refusal};
+use crate::{HostFault, Refusal, snapshot};
 use depx_host_abi::fuel;
 use depx_protocol::{Hash, blob_hash};
 use lru::LruCache;
@@ -73,6 +73,7 @@ impl Preparer {
             module,
             instrument: instrument::VERSION,
             schedule: fuel::SCHEDULE_VERSION,
+            snapshot: depx_host_abi::snapshot::VERSION,
             engine: &self.compatibility,
         }
         .hash();
@@ -81,7 +82,7 @@ impl Preparer {
         if let Some(known) = slot.as_ref() {
             return known.clone().map_err(PrepareError::Refused);
         }
-        let prepared = self.load_or_build(&key, wasm).map(Arc::new);
+        let prepared = self.load_or_build(&key, module, wasm).map(Arc::new);
         match &prepared {
             Ok(prepared) => *slot = Some(Ok(Arc::clone(prepared))),
             Err(PrepareError::Refused(refusal)) => *slot = Some(Err(refusal.clone())),
@@ -90,13 +91,12 @@ impl Preparer {
         prepared
     }
 
-    fn load_or_build(&self, key: &Hash, wasm: &[u8]) -> Result<Prepared, PrepareError> {
+    fn load_or_build(&self, key: &Hash, name: Hash, wasm: &[u8]) -> Result<Prepared, PrepareError> {
         if let Some(module) = self.store.as_ref().and_then(|store| store.load(&self.engine, key)) {
             return Ok(Prepared { module });
         }
-        let instrumented = instrumented(wasm).map_err(PrepareError::Refused)?;
-        let module =
-            Module::new(&self.engine, instrumented).map_err(|error| HostFault::engine(format_args!("{error:#}")))?;
+        let ready = snapshot::ready(&self.engine, name, wasm)?;
+        let module = Module::new(&self.engine, ready).map_err(|error| HostFault::engine(format_args!("{error:#}")))?;
         if let Some(store) = &self.store {
             store.store(key, &module);
         }
@@ -104,7 +104,7 @@ impl Preparer {
     }
 }
 
-/// A valid module made to meter itself: all of preparation but compiling.
+/// A valid module made to meter itself: all of preparation but initialising and compiling.
 pub fn instrumented(wasm: &[u8]) -> Result<Vec<u8>, Refusal> {
     let outline = validate(wasm)?;
     instrument(wasm, &outline)

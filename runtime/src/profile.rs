@@ -1,7 +1,7 @@
 //! What results of nodes can be compared: only those of one profile.
 
 use crate::{instrument, validate};
-use depx_host_abi::{fuel, stack, wasi};
+use depx_host_abi::{fuel, snapshot, stack, wasi};
 use depx_protocol::{DeterminismClass, Hash, Tag};
 
 /// Everything that decides a result beside the job itself. How code is compiled and where memory comes from is not among
@@ -32,12 +32,15 @@ impl Profile {
     /// The canonical description: one `name=value` per line; what may contain a line break comes last.
     fn description(&self) -> String {
         format!(
-            "schedule={}\ninstrument={}\nfeatures={:#x}\ndepth={}\nwasi={}\nclass={}\ninference={}",
+            "schedule={}\ninstrument={}\nfeatures={:#x}\ndepth={}\nwasi={}\nsnapshot={}\nsnapshot_fuel={}\nsnapshot_pages={}\nclass={}\ninference={}",
             fuel::SCHEDULE_VERSION,
             instrument::VERSION,
             validate::FEATURES.bits(),
             stack::DEPTH_LIMIT,
             wasi::BEHAVIOUR_VERSION,
+            snapshot::VERSION,
+            snapshot::FUEL,
+            snapshot::MEMORY_PAGES,
             self.class.name(),
             self.inference
         )
@@ -57,6 +60,9 @@ mod tests {
             features=0xc0000887f
             depth=1048576
             wasi=1
+            snapshot=1
+            snapshot_fuel=1073741824
+            snapshot_pages=2048
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());

@@ -1,6 +1,6 @@
 //! From what the items came to, the result that is voted on.
 
-use crate::{Job, JobResult, Outcome};
+use crate::{Job, JobResult, Outcome, StartsFrom};
 use bytes::Bytes;
 use depx_host_abi::limit::LimitCode;
 use depx_host_abi::trap::TrapCode;
@@ -18,8 +18,13 @@ pub(crate) struct Refused {
     pub(crate) detail: String,
 }
 
-/// The result of a job whose items were executed, in order, each in a time.
-pub(crate) fn executed(job: &Job, input_root: Hash, outcomes: Vec<(Outcome, Duration)>) -> JobResult {
+/// The result of a job whose items were executed, in order, each in a time. The initialisation is paid for once, whoever ran it.
+pub(crate) fn executed(
+    job: &Job,
+    input_root: Hash,
+    outcomes: Vec<(Outcome, Duration)>,
+    starts_from: Option<StartsFrom>,
+) -> JobResult {
     let mut output = JobOutput::default();
     let mut logs = Vec::with_capacity(outcomes.len());
     let mut times = Vec::with_capacity(outcomes.len());
@@ -38,6 +43,10 @@ pub(crate) fn executed(job: &Job, input_root: Hash, outcomes: Vec<(Outcome, Dura
         times.push(time);
     }
     let core = output.result(job.id, job.spec.class, job.profile, input_root);
+    let core = match starts_from {
+        Some(StartsFrom { snapshot, fuel }) => core.starting_from(snapshot, fuel),
+        None => core,
+    };
     let failed = output.items.iter().map(|item| &item.leaf).find(|leaf| leaf.status != Status::Success);
     let detail = failed.map(|leaf| format!("item {}: {}", leaf.index, describe(leaf)));
     JobResult { core, output, logs, times, detail }

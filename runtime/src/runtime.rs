@@ -150,7 +150,7 @@ impl Runtime {
         let models = self.load_models(job, &items)?;
         let setting = Arc::new(setting(job, models)?);
         let outcomes = self.run_items(&executable, &setting, job, &items, watch, progress)?;
-        Ok(prove::executed(job, items.root, outcomes))
+        Ok(prove::executed(job, items.root, outcomes, executable.starts_from()))
     }
 
     fn check_profile(&self, job: &Job) -> Result<(), HostFault> {

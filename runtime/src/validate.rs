@@ -8,7 +8,7 @@ pub use refusal::Refusal;
 
 use crate::instrument::Function;
 use depx_host_abi::refusal::RefusalCode;
-use depx_host_abi::{Import, ValueType, exports};
+use depx_host_abi::{Import, ValueType, exports, snapshot};
 use refusal::excerpt;
 use wasmparser::{
     ExternalKind, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, TypeRef,
@@ -61,6 +61,10 @@ pub(crate) struct Outline<'a> {
     pub(crate) globals: u32,
     /// The start function.
     pub(crate) start: Option<u32>,
+    /// The initialisation, which is run once; see [`depx_host_abi::snapshot`].
+    pub(crate) initializer: Option<u32>,
+    /// What runs call instead of `_start` after it.
+    pub(crate) resume: Option<u32>,
     /// The functions that it defines.
     pub(crate) functions: Vec<Function<'a>>,
 }
@@ -136,6 +140,8 @@ impl<'a> Validation<'a> {
                 types: Vec::new(),
                 globals: 0,
                 start: None,
+                initializer: None,
+                resume: None,
                 functions: Vec::new(),
             },
             function_types: Vec::new(),
@@ -315,15 +321,34 @@ impl<'a> Validation<'a> {
             ));
         }
         self.has_memory |= name == exports::MEMORY && kind == ExternalKind::Memory;
-        if self.purpose == Purpose::Task && name == exports::START && kind == ExternalKind::Func {
+        if self.purpose == Purpose::Task && kind == ExternalKind::Func {
             let ty = &self.outline.types[self.function_types[index as usize] as usize];
-            if !ty.params().is_empty() || !ty.results().is_empty() {
+            self.entry(name, index, ty.params().is_empty() && ty.results().is_empty())?;
+        }
+        Ok(())
+    }
+
+    /// Notes an exported function that the host calls: `plain` without parameters and results.
+    fn entry(&mut self, name: &str, index: u32, plain: bool) -> Result<(), Refusal> {
+        let [preferred, older] = snapshot::INITIALIZE;
+        match name {
+            exports::START if plain => self.has_start = true,
+            exports::START => {
                 return Err(Refusal::new(
                     RefusalCode::StartSignature,
                     "the module's `_start` has parameters or results; build it as a WASI command",
                 ));
             }
-            self.has_start = true;
+            _ if name != preferred && name != older && name != snapshot::RESUME => {}
+            _ if !plain => {
+                return Err(Refusal::new(
+                    RefusalCode::InitializerSignature,
+                    format_args!("the module's {name:?} has parameters or results; export one without"),
+                ));
+            }
+            snapshot::RESUME => self.outline.resume = Some(index),
+            _ if name == preferred => self.outline.initializer = Some(index),
+            _ => _ = self.outline.initializer.get_or_insert(index),
         }
         Ok(())
     }

@@ -114,6 +114,9 @@ fn lies(job: &Job, how: &str) -> JobResult {
             result.output.items[0].leaf.fuel_used = job.spec.limits.fuel + 1;
             result.core = result.output.result(job.id, job.spec.class, job.profile, Hash::ZERO);
         }
+        "snapshot" => {
+            result.core = result.core.starting_from(Hash([9; 32]), depx_host_abi::snapshot::FUEL + 1);
+        }
         "flood" => return honest(job, vec![0; 64 << 20]),
         "over" => return honest(job, vec![0; usize::try_from(job.spec.limits.output_bytes).unwrap() + 1]),
         _ => panic!("there is no lie {how:?}"),

@@ -26,6 +26,8 @@ pub(crate) enum Mismatch {
     Items { found: u64, expected: u64 },
     #[error("item {item} of its result is over the job's limits")]
     Limits { item: u64 },
+    #[error("its result says that initialising the module took {fuel} units of fuel, more than there are")]
+    Snapshot { fuel: u64 },
     #[error("its output does not belong to its result: {0}")]
     Output(OutputError),
 }
@@ -46,9 +48,12 @@ pub(crate) fn max_output(job: &Job, options: &WorkerOptions) -> u64 {
 
 /// Checks what a result says before its output has come.
 pub(crate) fn announced(done: &Done, job: &Job) -> Result<(), Mismatch> {
-    let ResultCore { version, job: id, class, profile, status, item_count, .. } = &done.core;
+    let ResultCore { version, job: id, class, profile, status, item_count, snapshot_fuel, .. } = &done.core;
     if (*version, *id, *class, *profile) != (VERSION, job.id, job.spec.class, job.profile) {
         return Err(Mismatch::Job);
+    }
+    if *snapshot_fuel > depx_host_abi::snapshot::FUEL {
+        return Err(Mismatch::Snapshot { fuel: *snapshot_fuel });
     }
     let expected = if status.is_refusal() { 0 } else { job.spec.input.items() };
     let counts = [*item_count, done.log_lens.len() as u64, done.times_ns.len() as u64];

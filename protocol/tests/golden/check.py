@@ -188,6 +188,16 @@ def check_digests(values):
         same(name, section[name], root_of(leaves))
         same(name, section[name], result[field])
     same("input root", result[9].hex(), root_of(values["item-pack"]))
+    snapshot = values["snapshot"]
+    same("snapshot", section["snapshot"], tagged("snapshot", encode(snapshot)))
+    same("snapshot in the result", result[15].hex(), tagged("snapshot", encode(snapshot)))
+    same("module of the snapshot", snapshot[0].hex(), spec[4][0])
+    memory = bytearray(snapshot[1] << 16)
+    memory[70_000] = 7
+    pages = [bytes(memory[page << 16 : page + 1 << 16]) for page in range(snapshot[1])]
+    same("memory root", section["memory root of the snapshot"], root_of(pages))
+    same("memory root in the snapshot", snapshot[2].hex(), root_of(pages))
+    same("fuel", encode(result[6]).hex(), encode(sum(leaf[3] for leaf, _, _ in items) + result[16]))
 
     salt = bytes.fromhex(digests["commitment"]["salt"])
     commit = tagged("commit", job, assignment[2], assignment[5], vote, salt)

@@ -46,8 +46,8 @@ macro_rules! every_type {
 }
 
 every_type! {
-    job_spec signed_job_spec item_pack assignment signed_assignment result_core item_leaf inference_leaf job_output
-    receipt_body signed_receipt bundle hello welcome control_message offer lease_message lease_reply get_blob blob_reply
+    job_spec signed_job_spec item_pack assignment signed_assignment result_core snapshot item_leaf inference_leaf
+    job_output receipt_body signed_receipt bundle hello welcome control_message offer lease_message lease_reply get_blob blob_reply
     client_event
 }
 

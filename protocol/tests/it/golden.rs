@@ -94,6 +94,8 @@ fn tags() {
         Tag::Tree,
         Tag::Seed,
         Tag::Profile,
+        Tag::Snapshot,
+        Tag::SnapshotSeed,
     ];
     let texts: std::collections::BTreeSet<_> = all.map(Tag::text).into_iter().collect();
     assert_eq!(texts.len(), all.len(), "no two tags are equal");
@@ -164,6 +166,8 @@ fn digests() {
     vectors.line("items root", result.items_root);
     vectors.line("inference root", result.inference_root);
     vectors.line("host calls root", result.host_calls_root);
+    vectors.line("snapshot", samples::snapshot().hash());
+    vectors.line("memory root of the snapshot", samples::snapshot().memory_root);
     for (index, item) in samples::job_output().items.iter().enumerate() {
         vectors.line(&format!("output hash of item {index}"), item.leaf.output);
     }

@@ -10,8 +10,8 @@ use depx_protocol::wire::{
 use depx_protocol::{
     Address, Assignment, Blob, Canonical, ChannelProof, Consistency, DeterminismClass, Hash, InferenceLeaf, InputFile,
     ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef, OutputFile, ReceiptBody,
-    ReceiptBundle, ResultCore, Role, SecretKey, Settlement, SignedAssignment, SignedJobSpec, SignedReceipt, Status,
-    Tag, VERSION, sign_batch,
+    ReceiptBundle, ResultCore, Role, SecretKey, Settlement, SignedAssignment, SignedJobSpec, SignedReceipt, Snapshot,
+    SnapshotGlobal, Status, Tag, VERSION, sign_batch,
 };
 
 pub(crate) const EXPORTER: [u8; 32] = [0xe7; 32];
@@ -126,8 +126,27 @@ pub(crate) fn job_output() -> JobOutput {
     }
 }
 
+/// What the initialisation of the job's module left: two pages with a single byte set, and a global of each size.
+pub(crate) fn snapshot() -> Snapshot {
+    let global = |index, bits: &[u8]| SnapshotGlobal { index, bits: bits.to_vec().into() };
+    Snapshot {
+        module: job_spec().module.hash,
+        memory_pages: 2,
+        memory_root: Snapshot::memory_root(&snapshot_memory()),
+        globals: vec![global(0, &[0, 0, 16, 0]), global(2, &[1; 8]), global(3, &[2; 16])],
+    }
+}
+
+pub(crate) fn snapshot_memory() -> Vec<u8> {
+    let mut memory = vec![0; 2 << 16];
+    memory[70_000] = 7;
+    memory
+}
+
+/// The items started from [`snapshot`].
 pub(crate) fn result_core() -> ResultCore {
-    job_output().result(job_spec().id(), job_spec().class, assignment().profile, item_pack().root())
+    let result = job_output().result(job_spec().id(), job_spec().class, assignment().profile, item_pack().root());
+    result.starting_from(snapshot().hash(), 70_000)
 }
 
 pub(crate) fn receipt_body() -> ReceiptBody {
@@ -220,6 +239,7 @@ pub(crate) fn all() -> Vec<Sample> {
         sample("assignment", "", assignment.assignment.clone()),
         sample("signed-assignment", "", assignment.clone()),
         sample("result-core", "", result_core()),
+        sample("snapshot", "", snapshot()),
         sample("item-leaf", "", job_output().items[2].leaf.clone()),
         sample("inference-leaf", "", job_output().inferences[0].clone()),
         sample("job-output", "", job_output()),

@@ -202,6 +202,25 @@ fn a_refused_job_has_a_status_without_items() {
 }
 
 #[test]
+fn a_snapshot_is_paid_for_once_and_never_by_a_refusal() {
+    let (output, core) = (samples::job_output(), samples::result_core());
+    let items: u64 = output.items.iter().map(|item| item.leaf.fuel_used).sum();
+    assert_eq!((core.fuel_used, core.snapshot), (items + core.snapshot_fuel, samples::snapshot().hash()));
+    let verified = |core: &ResultCore, output: &JobOutput| JobOutput::verified(&output.to_bytes(), core);
+    assert!(verified(&core, &output).is_ok());
+    let cheaper = ResultCore { snapshot_fuel: core.snapshot_fuel - 1, ..core.clone() };
+    assert!(matches!(verified(&cheaper, &output), Err(OutputError::Mismatch)));
+    let empty = JobOutput::default();
+    let refused = ResultCore {
+        status: Status::InvalidModule,
+        code: 25,
+        ..empty.result(core.job, core.class, core.profile, core.input_root)
+    };
+    assert!(verified(&refused, &empty).is_ok());
+    assert!(matches!(verified(&refused.starting_from(core.snapshot, 1), &empty), Err(OutputError::Mismatch)));
+}
+
+#[test]
 fn no_output_without_files_has_the_hash_of_one_with_files() {
     let files = samples::job_output().items[1].files.clone();
     let with_files = ItemOutput::output_hash(b"", &files);

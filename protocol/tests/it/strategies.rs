@@ -8,7 +8,8 @@ use depx_protocol::wire::{
 use depx_protocol::{
     Address, Assignment, Blob, ChannelProof, Consistency, DeterminismClass, Hash, InferenceLeaf, InputFile, ItemLeaf,
     ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef, OutputFile, ReceiptBody,
-    ReceiptBundle, ResultCore, Settlement, Signature, SignedAssignment, SignedJobSpec, SignedReceipt, Status,
+    ReceiptBundle, ResultCore, Settlement, Signature, SignedAssignment, SignedJobSpec, SignedReceipt, Snapshot,
+    SnapshotGlobal, Status,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -169,9 +170,11 @@ pub(crate) fn signed_assignment() -> impl Strategy<Value = SignedAssignment> {
 
 pub(crate) fn result_core() -> impl Strategy<Value = ResultCore> {
     let numbers = (small(), number(), small(), number(), number());
-    (any::<u16>(), class(), status(), numbers, any::<[[u8; 32]; 7]>()).prop_map(
-        |(version, class, status, (code, fuel_used, peak_memory_pages, item_count, output_len), hashes)| {
-            let [job, profile, input_root, output_root, items_root, host_calls_root, inference_root] = hashes.map(Hash);
+    (any::<u16>(), class(), status(), numbers, any::<[[u8; 32]; 8]>(), number()).prop_map(
+        |(version, class, status, numbers, hashes, snapshot_fuel)| {
+            let (code, fuel_used, peak_memory_pages, item_count, output_len) = numbers;
+            let [job, profile, input_root, output_root, items_root, host_calls_root, inference_root, snapshot] =
+                hashes.map(Hash);
             ResultCore {
                 version,
                 job,
@@ -188,9 +191,21 @@ pub(crate) fn result_core() -> impl Strategy<Value = ResultCore> {
                 items_root,
                 host_calls_root,
                 inference_root,
+                snapshot,
+                snapshot_fuel,
             }
         },
     )
+}
+
+pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
+    let global = (small(), bytes()).prop_map(|(index, bits)| SnapshotGlobal { index, bits: bits.into() });
+    (hash(), small(), hash(), vec(global, 0..4)).prop_map(|(module, memory_pages, memory_root, globals)| Snapshot {
+        module,
+        memory_pages,
+        memory_root,
+        globals,
+    })
 }
 
 pub(crate) fn item_leaf() -> impl Strategy<Value = ItemLeaf> {

@@ -62,6 +62,15 @@ impl From<wasmparser::Error> for Refusal {
     }
 }
 
+impl From<wasm_encoder::reencode::Error> for Refusal {
+    fn from(error: wasm_encoder::reencode::Error) -> Self {
+        match error {
+            wasm_encoder::reencode::Error::ParseError(error) => error.into(),
+            other => Self::new(RefusalCode::Malformed, other),
+        }
+    }
+}
+
 /// The beginning of a name from the module.
 pub(super) fn excerpt(name: &str) -> &str {
     &name[..name.floor_char_boundary(MAX_NAME)]

@@ -7,5 +7,6 @@ mod limits;
 mod outcomes;
 mod prepare;
 mod script;
+mod snapshot;
 mod support;
 mod wasi;

@@ -15,6 +15,14 @@ fn with_body(body: &str) -> Vec<u8> {
     module(&format!("(func {body})"))
 }
 
+/// As `module`, with an initialisation whose body is `body`.
+fn initialised(body: &str) -> Vec<u8> {
+    module(&format!(
+        r#"(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32))) (table 1 funcref)
+        (func (export "wizer-initialize") {body})"#
+    ))
+}
+
 fn refusal(runtime: &Runtime, wasm: &[u8]) -> Refusal {
     match runtime.prepare(wasm) {
         Err(PrepareError::Refused(refusal)) => refusal,
@@ -124,6 +132,17 @@ fn refused() -> Vec<(&'static str, Vec<u8>)> {
         ("too many operands", with_body(&format!("{}{}", "(i32.const 0)".repeat(10_001), "(drop)".repeat(10_001)))),
         ("a too large branch table", with_body(&format!("(br_table{} (i32.const 0))", " 0".repeat(50_002)))),
         ("too many parameters", module(&format!("(type (func (param{})))", " i32".repeat(256)))),
+        ("an initialisation with a parameter", initialised("(param i32)")),
+        ("a state that cannot be kept", initialised("(drop (table.grow (ref.null func) (i32.const 1)))")),
+        ("an initialisation that traps", initialised("unreachable")),
+        ("an initialisation without end", initialised("(loop $l (br $l))")),
+        ("an initialisation that exits", initialised("(call $exit (i32.const 0))")),
+        (
+            "too much memory to initialise",
+            text(
+                r#"(module (memory (export "memory") 2049) (func (export "wizer-initialize")) (func (export "_start")))"#,
+            ),
+        ),
         ("too many results", module(&format!("(type (func (result{})))", " i32".repeat(256)))),
     ]
 }
@@ -195,6 +214,12 @@ fn refusals_name_what_is_wrong() {
         too many operands: operands-too-deep: function 0 stacks up operands more than 10000 deep; split it
         a too large branch table: branch-table-too-large: the module has 50001 targets in one branch table, 50000 are allowed; split the task
         too many parameters: too-many-parameters: the module has 256 parameters or results, 255 are allowed; split the task
+        an initialisation with a parameter: initializer-signature: the module's "wizer-initialize" has parameters or results; export one without
+        a state that cannot be kept: snapshot-unsupported: the module exports "wizer-initialize", but it contains the operator table.grow, whose effect a snapshot cannot hold; leave it out, or do not export the initialisation
+        an initialisation that traps: initializer-trapped: the initialisation failed: the guest executed `unreachable`, as a panic or an abort does
+        an initialisation without end: initializer-out-of-fuel: the initialisation used all of its 1073741824 units of fuel; leave some of its work to the items
+        an initialisation that exits: initializer-exited: the initialisation exited with code 0; it has to return
+        too much memory to initialise: initializer-over-limits: the module declares more memory than the initialisation is given
         too many results: too-many-parameters: the module has 256 parameters or results, 255 are allowed; split the task
     "#]].assert_eq(&table);
 }

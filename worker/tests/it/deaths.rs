@@ -135,6 +135,7 @@ fn lies_are_found() {
         ("log", "item 0 of its result is over the job's limits"),
         ("long log", "it broke the protocol: 1048576 bytes were announced, 65536 are allowed"),
         ("fuel", "item 0 of its result is over the job's limits"),
+        ("snapshot", "its result says that initialising the module took 1073741825 units of fuel"),
         ("over", "item 0 of its result is over the job's limits"),
         ("flood", "it broke the protocol: 67108"),
     ];

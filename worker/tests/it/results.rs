@@ -26,6 +26,11 @@ fn corpus() -> Vec<(&'static str, JobBuilder)> {
         r#"(module (memory (export "memory") 4) (data (i32.const 0) "{}") (func (export "_start")))"#,
         "x".repeat(100_000)
     );
+    let initialised = r#"(module (memory (export "memory") 1)
+        (func (export "wizer-initialize") (i32.store (memory.grow (i32.const 1)) (i32.const 7)))
+        (func (export "_start") (if (i32.ne (i32.load (i32.const 1)) (i32.const 7)) (then unreachable))))"#;
+    let uninitialised =
+        initialised.replace("(i32.const 1)) (i32.const 7)))", "(i32.const 1)) (i32.const 7)) unreachable)");
     let unpacked = JobBuilder::wat(ECHO).input(b"no pack");
     let pack = *unpacked.spec.input.blob();
     let mut malformed = unpacked;
@@ -45,6 +50,8 @@ fn corpus() -> Vec<(&'static str, JobBuilder)> {
         ("memory", JobBuilder::wat(grow)),
         ("recursion", JobBuilder::wat(recursion)),
         ("data", JobBuilder::wat(&data)),
+        ("initialised", JobBuilder::wat(initialised).batch(["one", "two"])),
+        ("not to be initialised", JobBuilder::wat(&uninitialised)),
         ("out of fuel", JobBuilder::wat(ECHO).limits(|limits| limits.fuel = 10)),
         ("over its output", JobBuilder::wat(ECHO).input(&large).limits(|limits| limits.output_bytes = 1000)),
         ("over its memory", JobBuilder::wat(ECHO).limits(|limits| limits.memory_pages = 10)),
