@@ -53,6 +53,7 @@ const GROUPS: [Group; 11] = [
     Group { entries: sandbox::batch::ENTRIES, measure: sandbox::batch::measure },
     Group { entries: sandbox::cold_start::ENTRIES, measure: sandbox::cold_start::measure },
     Group { entries: sandbox::prepare::ENTRIES, measure: sandbox::prepare::measure },
+    Group { entries: sandbox::preinitialised::ENTRIES, measure: sandbox::preinitialised::measure },
     Group { entries: sandbox::worker::ENTRIES, measure: sandbox::worker::measure },
     Group { entries: inference::ENTRIES, measure: inference::measure },
     Group { entries: net::latency::ENTRIES, measure: net::latency::measure },

@@ -15,6 +15,35 @@
 //! }
 //! ```
 //!
+//! A batch runs the program once per item, each in a fresh instance. What every item needs alike, such as a table, a parser or an
+//! interpreter, can be made once for all of them: nodes run a function of the name `wizer-initialize` when they prepare the
+//! module, and start each item from the state that it leaves. The job pays for it once.
+//!
+//! ```
+//! use std::sync::OnceLock;
+//!
+//! static SQUARES: OnceLock<Vec<u64>> = OnceLock::new();
+//!
+//! fn squares() -> &'static [u64] {
+//!     SQUARES.get_or_init(|| (0..1 << 16).map(|number| number * number).collect())
+//! }
+//!
+//! #[unsafe(export_name = "wizer-initialize")]
+//! extern "C" fn initialize() {
+//!     squares();
+//! }
+//!
+//! #[depx_sdk::task]
+//! fn square_root(input: &[u8]) -> Result<String, std::num::ParseIntError> {
+//!     let square: u64 = String::from_utf8_lossy(input).trim().parse()?;
+//!     Ok(format!("{}\n", squares().partition_point(|other| *other < square)))
+//! }
+//! ```
+//!
+//! The function sees no input, arguments, files or models, and may not write output. Randomness that it keeps, the seed of a
+//! `HashMap` for instance, is the same for all items. Where nobody initialises the module, as in an ordinary build, the items make
+//! what they need themselves, as above.
+//!
 //! Build it with `cargo build --release --target wasm32-wasip1` and run it as a node would with `depx run`. Everything but the
 //! calls to models also works in an ordinary build, so that `cargo test` can test what is around them.
 

@@ -5,6 +5,7 @@ pub(crate) mod cold_start;
 pub(crate) mod fuel;
 pub(crate) mod metering;
 pub(crate) mod noop;
+pub(crate) mod preinitialised;
 pub(crate) mod prepare;
 pub(crate) mod worker;
 
