@@ -56,7 +56,7 @@ mod tests {
     fn the_description_is_pinned() {
         expect![[r#"
             schedule=2
-            instrument=1
+            instrument=2
             features=0xc0000887f
             depth=1048576
             wasi=1
@@ -66,7 +66,7 @@ mod tests {
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());
-        expect!["585dd6c4862080a3c81ba6de736891b0b00fd6c6538b68ca85270da38a11e078"]
+        expect!["ccb33ee1b28bea23b27ca6dc8867a27b1c05a93d4a88bc5a9ca0770bb4c0d748"]
             .assert_eq(&Profile::exact().hash().to_string());
     }
 

@@ -136,12 +136,12 @@ fn results_never_change() {
         core.hash()
     );
     expect_test::expect![[r#"
-        profile 585dd6c4862080a3c81ba6de736891b0b00fd6c6538b68ca85270da38a11e078
+        profile ccb33ee1b28bea23b27ca6dc8867a27b1c05a93d4a88bc5a9ca0770bb4c0d748
         fuel 411898
         pages 5
         output 966 bytes, dced1d191b0fc2f1e561e8dd3b49a45918d84b845da137326820150b5f1c6031
         items 7fd803a41b4e99c35ac08a548e7a824a65829f282292c51beedd594396686e02
-        result b54df53cb82a38c074f6e4d31e45500d3c4fea8e8a138c8a12835c34d961b6c7
+        result a9a810a4780af3984e3c3f027b19c5f620d3dcee90c3634ed29d05ed76bdff60
     "#]]
     .assert_eq(&summary);
 }

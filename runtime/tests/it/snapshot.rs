@@ -182,10 +182,10 @@ fn the_hash_is_over_module_memory_and_globals() {
 fn snapshots_never_change() {
     let core = run(&RUNTIME, JobBuilder::new(&wat(EVERYTHING)).batch(["one", "two"])).core;
     expect_test::expect![[r#"
-        snapshot 93ada5cdb8911362783eb220078699ac245aaf7deadcfe61088a600e24694eb3
-        snapshot fuel 10124
-        fuel 90620
-        result 0edd524c66ae58c01661210c91bfacb6fd0297653840d3d3bb3763ac2b2660bb
+        snapshot 663ec778bcb58b1a279294f6e212d75886fa0f8614158f26222222de1219beb2
+        snapshot fuel 132138
+        fuel 1319152
+        result 35d311a5808541aa36f6d57272d70a42e30deb8e51e8997cac0693b2ff40ec52
     "#]]
     .assert_eq(&format!(
         "snapshot {}\nsnapshot fuel {}\nfuel {}\nresult {}\n",
