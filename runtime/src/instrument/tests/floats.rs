@@ -357,6 +357,7 @@ impl Author {
 #[test]
 fn arbitrary_floats_have_the_bits_of_the_reference() {
     let (mut returned, mut nans) = (0, 0);
+    let mut runs = Vec::new();
     for seed in 0..PROGRAMS {
         let text = Author::program(seed);
         let wasm = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -364,7 +365,9 @@ fn arbitrary_floats_have_the_bits_of_the_reference() {
         returned += u64::from(run.ended == Ended::Returned);
         let words = run.memory.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap()));
         nans += words.filter(|word| *word == 0x7ff8_0000_0000_0000).count();
+        runs.push((seed, run));
     }
+    record("floats", &runs);
     assert!(returned > PROGRAMS * 3 / 4, "only {returned} programs say anything");
     assert!(nans as u64 > PROGRAMS, "only {nans} NaNs were seen");
 }

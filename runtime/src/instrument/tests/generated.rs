@@ -48,6 +48,7 @@ fn noise(seed: u32, len: usize) -> Vec<u8> {
 #[test]
 fn arbitrary_modules_run_alike_everywhere() {
     let mut ended = std::collections::BTreeMap::new();
+    let mut runs = Vec::new();
     for seed in 0..MODULES {
         let noise = noise(seed, 4096);
         let Ok(module) = wasm_smith::Module::new(config(seed % 8 == 0), &mut Unstructured::new(&noise)) else {
@@ -62,7 +63,9 @@ fn arbitrary_modules_run_alike_everywhere() {
         check_same_as_plain(&wasm, &run);
         super::fuel::check_exact(&wasm, &run, FUEL);
         *ended.entry(format!("{:?}", run.ended)).or_insert(0) += 1;
+        runs.push((seed.into(), run));
     }
+    record("generated", &runs);
     let returned = ended.get("Returned").copied().unwrap_or(0);
     assert!(returned > MODULES / 4, "too few modules say anything: {ended:?}");
 }

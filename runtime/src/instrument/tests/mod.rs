@@ -12,7 +12,9 @@ use super::{Function, instrument_with};
 use crate::engine::{Allocation, EXECUTION_STACK, EngineOptions, Optimize, engine, reference_engine};
 use crate::validate::validate;
 use depx_host_abi::exports;
+use depx_protocol::blob_hash;
 use std::fmt;
+use std::path::Path;
 use std::sync::LazyLock;
 use std::thread;
 use wasmparser::FuncType;
@@ -123,6 +125,16 @@ fn run_everywhere(metered: &[u8], fuel: i64) -> Run {
         assert_eq!(*agreed, found, "{options:?}");
     }
     agreed.unwrap()
+}
+
+/// Writes what runs came to, a line each with name, hash of the memory, fuel and how it ended, for `cargo xtask aarch64` to compare
+/// with another architecture.
+fn record(name: &str, runs: &[(u64, Run)]) {
+    let Some(folder) = std::env::var_os("DEPX_CORPUS") else { return };
+    let line = |(seed, run): &(u64, Run)| {
+        format!("{name}-{seed:03} {} {} {:?}\n", blob_hash(&run.memory), run.fuel, run.ended)
+    };
+    std::fs::write(Path::new(&folder).join(name), runs.iter().map(line).collect::<String>()).unwrap();
 }
 
 /// Runs the module as it was, without metering, on the engine that makes NaNs canonical itself. If its start function traps,
