@@ -60,10 +60,9 @@ impl Compiler {
             |place| llvm(place).is_some(),
             |place| {
                 let apt = Apt::open(place.join("apt"))?;
-                let clang = apt.depends("clang")?.into_iter().find(|package| package.starts_with("clang-"));
-                let clang = clang.context("Debian's clang depends on no release of clang")?;
-                let release = clang.trim_start_matches("clang-");
-                let (lld, builtins) = (format!("lld-{release}"), format!("libclang-rt-{release}-dev-wasm32"));
+                let release = apt.release("clang")?;
+                let (clang, lld) = (format!("clang-{release}"), format!("lld-{release}"));
+                let builtins = format!("libclang-rt-{release}-dev-wasm32");
                 apt.unpack(&[&clang, &lld, &builtins, "wasi-libc"], place)?;
                 Ok(fs::remove_dir_all(place.join("apt"))?)
             },
@@ -88,7 +87,7 @@ impl Compiler {
 }
 
 /// The folder of the one LLVM release that was unpacked.
-fn llvm(place: &Path) -> Option<PathBuf> {
+pub(crate) fn llvm(place: &Path) -> Option<PathBuf> {
     let releases = fs::read_dir(place.join("usr/lib")).ok()?;
     releases.flatten().map(|release| release.path()).find(|release| release.join("bin/clang").exists())
 }

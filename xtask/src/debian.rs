@@ -1,5 +1,6 @@
 //! Debian packages, fetched and unpacked beside the system and never installed into it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,16 +28,23 @@ pub(crate) fn multiarch(host: &str) -> Result<&'static str> {
 /// apt with lists, cache and lock files of its own; sources, keys, proxies and what is installed are the system's.
 pub(crate) struct Apt {
     state: PathBuf,
+    /// Debian's names of the architectures whose packages are wanted, this machine's first; none: as the system is set up.
+    architectures: &'static [&'static str],
 }
 
 impl Apt {
     /// Fetches current package lists into `state`. A list that cannot be had matters only if a package is then missing.
     pub(crate) fn open(state: PathBuf) -> Result<Apt> {
+        Self::open_for(state, &[])
+    }
+
+    /// As [`Self::open`], for packages of several architectures.
+    pub(crate) fn open_for(state: PathBuf, architectures: &'static [&'static str]) -> Result<Apt> {
         for directory in ["lists/partial", "cache/archives/partial", "archives"] {
             let directory = state.join(directory);
             fs::create_dir_all(&directory).with_context(|| format!("{} cannot be created", directory.display()))?;
         }
-        let apt = Apt { state };
+        let apt = Apt { state, architectures };
         step("Fetching Debian's package lists");
         if let Err(error) = read(apt.command("apt-get").arg("update")) {
             eprintln!("warning: not every package list could be fetched: {error:#}");
@@ -51,21 +59,34 @@ impl Apt {
         let plan = read(self.command("apt-get").args(INSTALL).arg("--simulate").args(packages))
             .context("Debian does not offer what is needed: check the system's package sources")?;
         let planned = planned(&plan);
+        self.unpack_alone(&planned, destination)?;
+        Ok(planned)
+    }
+
+    /// Unpacks packages into `destination` without what they depend on.
+    pub(crate) fn unpack_alone(&self, packages: &[impl AsRef<OsStr>], destination: &Path) -> Result<()> {
         let archives = self.state.join("archives");
         let mut download = self.command("apt-get");
-        run(download.args(["--quiet=2", "download"]).args(&planned).current_dir(&archives))?;
+        run(download.args(["--quiet=2", "download"]).args(packages).current_dir(&archives))?;
         for archive in fs::read_dir(&archives)? {
             let archive = archive?.path();
             run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(destination))?;
             fs::remove_file(archive)?;
         }
-        Ok(planned)
+        Ok(())
     }
 
     /// Names of the packages that a package depends on directly.
-    pub(crate) fn depends(&self, package: &str) -> Result<Vec<String>> {
+    fn depends(&self, package: &str) -> Result<Vec<String>> {
         let depends = read(self.command("apt-cache").args(["depends", "--important", package]))?;
         Ok(dependencies(&depends))
+    }
+
+    /// The release that a package without one in its name stands for: `14`, if `clang` depends on `clang-14`.
+    pub(crate) fn release(&self, package: &str) -> Result<String> {
+        let depends = self.depends(package)?;
+        let release = depends.iter().find_map(|name| name.strip_prefix(package)?.strip_prefix('-'));
+        Ok(release.with_context(|| format!("Debian's {package} depends on no release of it"))?.to_owned())
     }
 
     fn command(&self, program: &str) -> Command {
@@ -75,6 +96,9 @@ impl Apt {
         // What is installed is read from the system. Files go to a folder that apt's own user may not enter.
         command.args(["-o", "Dir::State::status=/var/lib/dpkg/status", "-o", "APT::Sandbox::User=root"]);
         command.args(["-o", "Acquire::Languages=none", "-o", "Acquire::Retries=3"]);
+        for architecture in self.architectures {
+            command.args(["-o", &format!("APT::Architectures::={architecture}")]);
+        }
         command
     }
 }

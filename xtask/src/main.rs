@@ -1,5 +1,6 @@
-//! The project's own chores: check, test, demo, bench, toolchains.
+//! The project's own chores: check, test, demo, bench, toolchains, other architectures.
 
+mod aarch64;
 mod c_guests;
 mod cache;
 mod check;
@@ -64,6 +65,8 @@ enum Chore {
         #[arg(long)]
         update: bool,
     },
+    /// Compare results of this machine with those of the aarch64 build, run by an emulator
+    Aarch64,
     /// Compile the C programs of the tests and print their folder
     CGuests,
     /// Prove that depx-protocol and depx-host-abi need no system
@@ -106,6 +109,7 @@ impl Chore {
                 }
                 println!("{}", guests.directory().display());
             }
+            Chore::Aarch64 => aarch64::compare(&workspace, &cache)?,
             Chore::CGuests => {
                 if let Some(directory) = c_guests::build(&workspace, &cache)? {
                     println!("{}", directory.display());

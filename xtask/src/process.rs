@@ -31,6 +31,16 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{}` printed something that is not text", shown(command)))
 }
 
+/// Runs a command that may exit with any code and gives its standard output; its standard error is the terminal's own.
+pub(crate) fn read_any(command: &mut Command) -> Result<String> {
+    let command = command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = command.output().with_context(|| format!("`{}` could not be started", shown(command)))?;
+    if output.status.code().is_none() {
+        bail!("`{}` was ended: {}", shown(command), output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("`{}` printed something that is not text", shown(command)))
+}
+
 /// Whether a program is there and answers `--version`.
 pub(crate) fn is_there(program: &str, arguments: &[&str]) -> bool {
     Command::new(program)

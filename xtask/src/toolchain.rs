@@ -3,6 +3,7 @@
 //! Any Rust compiler that has the target's standard library will do, and rustup's is preferred. On Debian the library is
 //! built once from Debian's own sources instead. rustup is never asked to install anything.
 
+mod aarch64;
 mod standard_library;
 
 use std::ffi::{OsStr, OsString};
@@ -18,6 +19,8 @@ use crate::debian;
 use crate::process::{cargo, read};
 use crate::stable_crates;
 use crate::workspace::Workspace;
+
+pub(crate) use aarch64::Platform;
 
 /// What a crate is compiled to here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -78,7 +78,7 @@ fn make(place: &Path, host: &str, cargo: &str) -> Result<()> {
 }
 
 /// The compiler finds its own libraries through this script, from wherever the folder is moved to.
-fn write_compiler_script(place: &Path, host: &str) -> Result<PathBuf> {
+pub(super) fn write_compiler_script(place: &Path, host: &str) -> Result<PathBuf> {
     let libraries = debian::multiarch(host)?;
     let script = place.join("bin/rustc");
     fs::create_dir_all(place.join("bin"))?;
@@ -94,7 +94,7 @@ fn write_compiler_script(place: &Path, host: &str) -> Result<PathBuf> {
     Ok(script)
 }
 
-fn check_release(release: &str) -> Result<()> {
+pub(super) fn check_release(release: &str) -> Result<()> {
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or_default());
     let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
     if version < OLDEST {
