@@ -11,8 +11,8 @@ use depx_host_abi::refusal::RefusalCode;
 use depx_host_abi::{Import, ValueType, exports, snapshot};
 use refusal::excerpt;
 use wasmparser::{
-    ExternalKind, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, TypeRef,
-    ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
+    BinaryReader, ExternalKind, FuncToValidate, FuncType, FuncValidatorAllocations, FunctionBody, Parser, Payload,
+    TypeRef, ValType, ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 /// What every module begins with.
@@ -20,6 +20,9 @@ const MAGIC: &[u8] = b"\0asm";
 
 /// The header of a component, where a module has version 1.
 const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// The operator `br_table`, whose number of targets follows.
+const BRANCH_TABLE: u8 = 0x0e;
 
 /// Bytes of a module. Language runtimes with their libraries stay below 40 MiB; compiled code takes several times as much.
 pub(crate) const MAX_MODULE: usize = 64 << 20;
@@ -384,26 +387,37 @@ impl<'a> Validation<'a> {
         let mut reader = body.get_binary_reader();
         reader.set_features(FEATURES);
         validator.read_locals(&mut reader)?;
-        let mut operators = wasmparser::OperatorsReader::new(reader);
         let mut height = 0;
-        while !operators.eof() {
-            let (operator, offset) = operators.read_with_offset()?;
-            validator.op(offset, &operator)?;
+        while !reader.eof() {
+            let offset = reader.original_position();
+            let operator = reader.clone();
+            // Validated as it is read, which is faster than to make a value of each operator first.
+            reader.visit_operator(&mut validator.visitor(offset))??;
             height = height.max(validator.operand_stack_height());
             let nested = validator.control_stack_height() > MAX_NESTING;
             if nested || height > MAX_OPERANDS {
                 return Err(deep(index, nested));
             }
-            if let Operator::BrTable { targets } = &operator {
-                let code = RefusalCode::BranchTableTooLarge;
-                within(code, "targets in one branch table", targets.len(), MAX_BRANCH_TARGETS)?;
+            if self.wasm[offset] == BRANCH_TABLE {
+                check_targets(operator)?;
             }
         }
-        operators.finish()?;
+        reader.finish_expression(&validator.visitor(reader.original_position()))?;
         self.allocations = validator.into_allocations();
         self.outline.functions.push(Function { ty, body, locals: locals as u32, vectors, height });
         Ok(())
     }
+}
+
+/// Checks the number of targets of the branch table that `operator` begins with.
+fn check_targets(mut operator: BinaryReader<'_>) -> Result<(), Refusal> {
+    operator.read_u8()?;
+    within(
+        RefusalCode::BranchTableTooLarge,
+        "targets in one branch table",
+        operator.read_var_u32()?,
+        MAX_BRANCH_TARGETS,
+    )
 }
 
 fn deep(function: u32, nested: bool) -> Refusal {
