@@ -94,15 +94,15 @@ impl Executable {
 
     /// Runs the module once in a fresh instance, on the calling thread, whose stack must be large enough.
     pub(crate) fn run(&self, task: &Task, watch: &Watch) -> Result<Outcome, HostFault> {
-        self.run_then(task, watch, |_, _| ())
+        self.run_then(task, watch, |_, _, _| ())
     }
 
-    /// The same; if the program returns, `look` is shown the instance before it goes.
+    /// The same; `look` is shown the instance before it goes, and how the run ended.
     pub(crate) fn run_then(
         &self,
         task: &Task,
         watch: &Watch,
-        look: impl FnOnce(&mut Store<Host>, Instance),
+        look: impl FnOnce(&mut Store<Host>, Instance, &Ending),
     ) -> Result<Outcome, HostFault> {
         watch.check()?;
         let limits = &task.setting.limits;
@@ -146,9 +146,7 @@ impl Executable {
         } else if depth_left < 0 && ending == Ending::Trapped(TrapCode::Unreachable) {
             ending = Ending::Trapped(TrapCode::StackOverflow);
         }
-        if ending == Ending::Returned {
-            look(&mut store, instance);
-        }
+        look(&mut store, instance, &ending);
         Ok(finish(store, ending, fuel_limit.abs_diff(fuel_left.max(0))))
     }
 }

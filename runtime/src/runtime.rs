@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use wasmtime::Linker;
+use wasmtime::{Linker, Store};
 
 /// How to set up a [`Runtime`].
 #[derive(Clone)]
@@ -117,6 +117,23 @@ impl Runtime {
     pub fn execute(&self, executable: &Executable, task: &Task, cancel: &Cancel) -> Result<Outcome, HostFault> {
         let watch = Watch::start(cancel, task.setting.limits.wall_ms);
         with_execution_stack(|| executable.run(task, &watch))
+    }
+
+    /// Like [`Runtime::execute`]; `look` is shown the memory that the run leaves. For tests: no result depends on it.
+    #[doc(hidden)]
+    pub fn execute_and_look(
+        &self,
+        executable: &Executable,
+        task: &Task,
+        look: impl FnOnce(&[u8]),
+    ) -> Result<Outcome, HostFault> {
+        let watch = Watch::start(&Cancel::default(), task.setting.limits.wall_ms);
+        let look = |store: &mut Store<Host>, _, _: &_| {
+            if let Some(handles) = store.data().handles {
+                look(handles.memory.data(&*store));
+            }
+        };
+        with_execution_stack(|| executable.run_then(task, &watch, look))
     }
 
     /// Executes a job: unpacks its items, prepares its module, loads its models, runs each item in a fresh instance, and derives

@@ -6,6 +6,7 @@ mod cache;
 mod check;
 mod debian;
 mod demo;
+mod fuzz;
 mod guests;
 mod ort;
 mod process;
@@ -55,6 +56,14 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run arbitrary input through the targets of `fuzz/`: the committed inputs, then new ones
+    Fuzz {
+        /// One of bytes, instrument, modules, protocol, wasi; all of them unless given
+        target: Option<String>,
+        /// How long to try new inputs, for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Fetch the pinned ONNX Runtime and print the path of its library
     Ort,
     /// Find or make the compiler for guests and print its path
@@ -78,7 +87,7 @@ enum Chore {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = stable_crates::stand_in() {
+    if let Some(code) = stable_crates::stand_in().or_else(fuzz::stand_in) {
         return code;
     }
     match Arguments::parse().chore.run() {
@@ -98,6 +107,7 @@ impl Chore {
             Chore::Test { arguments } => test::test(&workspace, &cache, &arguments)?,
             Chore::Check => check::check(&workspace, &cache)?,
             Chore::Bench { arguments } => return demo::bench(&workspace, &cache, &arguments),
+            Chore::Fuzz { target, seconds } => fuzz::fuzz(&workspace, target.as_deref(), seconds)?,
             Chore::Ort => println!("{}", ort::fetch(&cache)?.display()),
             Chore::Toolchain => println!("{}", Toolchain::find_or_make(Target::Guest, &cache)?.rustc().display()),
             Chore::Guests { update } => {

@@ -5,9 +5,13 @@ use anyhow::Result;
 use crate::cache::Cache;
 use crate::process::{cargo, run, step};
 use crate::workspace::Workspace;
-use crate::{c_guests, guests, ort, pure};
+use crate::{c_guests, fuzz, guests, ort, pure};
 
-/// Sets up what tests need, proves the pure crates pure, compares committed guests with their source, and runs all tests.
+/// How long each fuzz target tries new inputs here; see `fuzz/README.md` for longer runs.
+const FUZZ_SECONDS: u32 = 5;
+
+/// Sets up what tests need, proves the pure crates pure, compares committed guests with their source, runs all tests, and fuzzes
+/// for a moment.
 ///
 /// `arguments` go to `cargo test`.
 pub(crate) fn test(workspace: &Workspace, cache: &Cache, arguments: &[String]) -> Result<()> {
@@ -27,5 +31,6 @@ pub(crate) fn test(workspace: &Workspace, cache: &Cache, arguments: &[String]) -
         Some(directory) => tests.env(c_guests::VARIABLE, directory),
         None => tests.env_remove(c_guests::VARIABLE),
     };
-    run(&mut tests)
+    run(&mut tests)?;
+    fuzz::fuzz(workspace, None, FUZZ_SECONDS)
 }

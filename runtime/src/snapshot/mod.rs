@@ -9,6 +9,7 @@ mod state;
 
 use crate::execute::{Executable, Setting, Task};
 use crate::instrument::instrument;
+use crate::outcome::Ending;
 use crate::prepare::{PrepareError, Prepared};
 use crate::runtime::with_execution_stack;
 use crate::validate::{Outline, validate};
@@ -64,8 +65,10 @@ fn initialised(
     let mut left = None;
     // Fuel bounds the time; whoever prepares on behalf of a job has a deadline of its own.
     let watch = Watch::start(&Cancel::default(), u64::MAX);
-    let outcome = executable.run_then(&task(name), &watch, |store, instance| {
-        left = Some(State::of(store, instance, &globals));
+    let outcome = executable.run_then(&task(name), &watch, |store, instance, ending| {
+        if *ending == Ending::Returned {
+            left = Some(State::of(store, instance, &globals));
+        }
     })?;
     match left {
         Some(Some(state)) => Ok((state, outcome.fuel_used)),

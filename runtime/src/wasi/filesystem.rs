@@ -176,7 +176,8 @@ impl FileSystem {
     pub(crate) fn create_directory(&mut self, place: &Place<'_>, now: u64) -> Result<Ino> {
         let name = place.name.as_deref().ok_or(Errno::Exist)?;
         let output = self.tree.is_output(place.parent, name);
-        let directory = Directory { entries: BTreeMap::new(), parent: place.parent, output };
+        let path_len = self.path_len(place) + 1;
+        let directory = Directory { entries: BTreeMap::new(), parent: place.parent, path_len, output };
         self.create(place, Node::Directory(directory), now)
     }
 
@@ -222,7 +223,29 @@ impl FileSystem {
         if self.tree.names >= self.max_names {
             return Err(Errno::Nospc.into());
         }
+        if self.path_len(place) > MAX_PATH {
+            return Err(Errno::Nametoolong.into());
+        }
         Ok(())
+    }
+
+    /// Bytes of the path from the root to `place`.
+    fn path_len(&self, place: &Place<'_>) -> usize {
+        let parent = self.tree.directory(place.parent).map_or(0, |parent| parent.path_len);
+        parent + place.name.as_deref().map_or(0, str::len)
+    }
+
+    /// Whether what is moved to `to`, with all names below it, has short enough paths there.
+    fn check_moved(&self, ino: Ino, to: &Place<'_>) -> Result<()> {
+        let becomes = self.path_len(to);
+        let before = self.tree.directory(ino).map_or(0, |directory| directory.path_len);
+        let below = self.below(ino).into_iter().filter_map(|ino| self.tree.directory(ino));
+        let longest = below.filter_map(|directory| {
+            let name = directory.entries.keys().map(String::len).max()?;
+            Some(becomes + 1 + (directory.path_len - before) + name)
+        });
+        let longest = longest.max().unwrap_or(0).max(becomes);
+        if longest > MAX_PATH { Err(Errno::Nametoolong.into()) } else { Ok(()) }
     }
 
     /// Writes a name into its directory.
@@ -355,6 +378,7 @@ impl FileSystem {
             (Some(_), None) if is_directory => return Err(Errno::Notdir.into()),
             (Some(_), None) => {}
         }
+        self.check_moved(ino, to)?;
         let (was, becomes) = match self.tree.directory(ino) {
             Some(directory) => (directory.output, self.tree.is_output(to.parent, to_name)),
             None => (self.tree.is_output_parent(from.parent), self.tree.is_output_parent(to.parent)),
@@ -367,8 +391,10 @@ impl FileSystem {
         if was != becomes {
             self.move_output(ino, becomes)?;
         }
+        let path_len = self.path_len(to) + 1;
         self.leave(from, now);
         self.enter(to, ino, now);
+        self.move_directories(ino, path_len);
         let start = self.start;
         let tree = Arc::make_mut(&mut self.tree);
         if let Some(directory) = tree.directory_mut(ino) {
@@ -438,6 +464,16 @@ impl FileSystem {
             }
         }
         Ok(())
+    }
+
+    /// Notes the paths of a directory, which now has `path_len`, and of those below it.
+    fn move_directories(&mut self, ino: Ino, path_len: usize) {
+        let Some(before) = self.tree.directory(ino).map(|directory| directory.path_len) else { return };
+        for ino in self.below(ino) {
+            if let Some(directory) = Arc::make_mut(&mut self.tree).directory_mut(ino) {
+                directory.path_len = directory.path_len - before + path_len;
+            }
+        }
     }
 
     /// An inode and, once per name, everything below it.

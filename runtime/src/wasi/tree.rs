@@ -16,7 +16,8 @@ pub(crate) const OUTPUT_DIRECTORY: &str = "out";
 
 /// Longest name in a directory, in bytes, as on common systems.
 const MAX_NAME: usize = 255;
-/// Longest path, and all targets of the links followed on one walk together, in bytes: bounds the work of a walk.
+/// Longest path, be it from the root and walked in several steps, and all targets of the links followed on one walk together, in
+/// bytes: bounds the work of a walk, the depth of directories, and what the paths of output take.
 pub(crate) const MAX_PATH: usize = 4096;
 /// Most symbolic links followed on one walk, as on Linux.
 const MAX_LINKS: usize = 40;
@@ -77,6 +78,8 @@ pub(crate) struct Directory {
     /// Sorted by name, bytewise.
     pub(crate) entries: BTreeMap<String, Ino>,
     pub(crate) parent: Ino,
+    /// Bytes of its path from the root, the slash behind it included.
+    pub(crate) path_len: usize,
     /// Whether it is the output directory or lies below it.
     pub(crate) output: bool,
 }
@@ -118,9 +121,11 @@ impl Tree {
     /// The root and the output directory.
     pub(crate) fn empty() -> Self {
         let mut tree = Self { inodes: BTreeMap::new(), next: ROOT, names: 0, own_bytes: 0 };
-        let root = tree.add(Node::Directory(Directory { entries: BTreeMap::new(), parent: ROOT, output: false }), None);
-        let output =
-            tree.add(Node::Directory(Directory { entries: BTreeMap::new(), parent: root, output: true }), None);
+        let mut directory = |parent, path_len, output| {
+            tree.add(Node::Directory(Directory { entries: BTreeMap::new(), parent, path_len, output }), None)
+        };
+        let root = directory(ROOT, 0, false);
+        let output = directory(root, OUTPUT_DIRECTORY.len() + 1, true);
         if let Some(directory) = tree.directory_mut(root) {
             directory.entries.insert(OUTPUT_DIRECTORY.to_owned(), output);
         }

@@ -67,7 +67,8 @@ fn place(tree: &mut Tree, path: &str, content: Bytes) -> Option<bool> {
             Some(&ino) => ino,
             None => {
                 let output = tree.is_output(here, part);
-                let directory = Directory { entries: BTreeMap::new(), parent: here, output };
+                let path_len = tree.directory(here)?.path_len + part.len() + 1;
+                let directory = Directory { entries: BTreeMap::new(), parent: here, path_len, output };
                 enter(tree, here, part, Node::Directory(directory))?
             }
         };

@@ -391,6 +391,7 @@ fn every_function_is_seen_to_succeed_and_to_fail() {
         paths::opening(),
         paths::links(),
         paths::renaming(),
+        paths::deep(),
     ] {
         for (name, (good, bad)) in script.covered {
             let all = covered.entry(name).or_default();

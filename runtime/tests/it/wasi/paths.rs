@@ -175,6 +175,32 @@ pub(super) fn renaming() -> Script {
         .stat("empty/../empty/in.txt", 4, 11)
 }
 
+/// Directories in each other, as deep as a path can be long, made and moved one step at a time.
+pub(super) fn deep() -> Script {
+    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let name = leak("n".repeat(255));
+    let paths: Vec<_> = (1..=16).map(|depth| leak(vec![name; depth].join("/"))).collect();
+    let create = |script: Script, path: &&'static str| script.call("path_create_directory", &[I(3), P(path)], 0);
+    paths
+        .iter()
+        .fold(Script::new(), create)
+        .open(paths[15], DIRECTORY, 4)
+        .call("path_create_directory", &[I(4), P("x")], NAMETOOLONG)
+        .call("path_open", &[I(4), I(0), P("x"), I(CREATE), L(ALL), L(ALL), I(0), I(64)], NAMETOOLONG)
+        .call("path_link", &[I(3), I(0), P("data/a"), I(4), P("x")], NAMETOOLONG)
+        .call("path_rename", &[I(3), P("data/a"), I(4), P("x")], NAMETOOLONG)
+        .call("path_rename", &[I(3), P(name), I(3), P(leak(format!("data/{name}")))], NAMETOOLONG)
+        // Nearer to the root there is room below again.
+        .call("path_rename", &[I(3), P(name), I(3), P("m")], 0)
+        .call("path_create_directory", &[I(4), P("x")], 0)
+        .call("path_rename", &[I(3), P("m"), I(3), P(name)], NAMETOOLONG)
+}
+
+#[test]
+fn the_whole_path_is_bounded_however_it_is_walked() {
+    deep().check(with_files);
+}
+
 #[test]
 fn directories_are_made_listed_and_removed() {
     directories().check(with_files);
