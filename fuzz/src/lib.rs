@@ -11,7 +11,7 @@ use depx_runtime::{
     Allocation, EngineOptions, Optimize, Outcome, PrepareError, Runtime, RuntimeOptions, Setting, Task, Volume,
 };
 use std::sync::{Arc, LazyLock};
-use wasmtime::{Config, Engine, Instance, Module, Store, Trap};
+use wasmtime::{Config, Engine, Instance, Module, Store, StoreLimitsBuilder, Trap};
 
 /// A runtime for every way to execute a module, and what it is called.
 pub static RUNTIMES: LazyLock<[(&str, Runtime); 4]> = LazyLock::new(|| {
@@ -24,6 +24,9 @@ pub static RUNTIMES: LazyLock<[(&str, Runtime); 4]> = LazyLock::new(|| {
     ]
     .map(|(name, runtime)| (name, runtime))
 });
+
+/// Memory that a run may have, in pages of 64 KiB.
+const MEMORY_PAGES: u32 = 32;
 
 /// The one that compiles fastest.
 pub static UNOPTIMISED: LazyLock<Runtime> = LazyLock::new(|| runtime(Optimize::None, Allocation::OnDemand, false));
@@ -48,7 +51,7 @@ pub fn module(bytes: &[u8], imports: bool) -> Option<Vec<u8>> {
 pub fn task(fuel: u64, input: &[u8]) -> Task {
     let limits = Limits {
         fuel,
-        memory_pages: 32,
+        memory_pages: MEMORY_PAGES,
         table_elements: 10_000,
         output_bytes: 64 << 10,
         log_bytes: 1 << 10,
@@ -93,7 +96,9 @@ static REFERENCE: LazyLock<Engine> = LazyLock::new(|| {
 pub fn run_plain(wasm: &[u8]) -> Option<(Option<u32>, Option<Vec<u8>>)> {
     let engine = &*REFERENCE;
     let module = Module::new(engine, wasm).unwrap_or_else(|error| panic!("{error}"));
-    let mut store = Store::new(engine, ());
+    let limits = StoreLimitsBuilder::new().memory_size((MEMORY_PAGES as usize) << 16).build();
+    let mut store = Store::new(engine, limits);
+    store.limiter(|limits| limits);
     let is_too_deep = |error: &wasmtime::Error| error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow);
     let instance = match Instance::new(&mut store, &module, &[]) {
         Ok(instance) => instance,
