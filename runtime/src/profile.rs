@@ -59,14 +59,14 @@ mod tests {
             instrument=2
             features=0xc0000887f
             depth=1048576
-            wasi=1
+            wasi=2
             snapshot=1
             snapshot_fuel=1073741824
             snapshot_pages=2048
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());
-        expect!["ccb33ee1b28bea23b27ca6dc8867a27b1c05a93d4a88bc5a9ca0770bb4c0d748"]
+        expect!["bc82e29802976aebeaccb2ba128e933eddd3fe36b67a18c354e8034b9259e651"]
             .assert_eq(&Profile::exact().hash().to_string());
     }
 

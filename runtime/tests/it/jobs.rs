@@ -136,12 +136,12 @@ fn results_never_change() {
         core.hash()
     );
     expect_test::expect![[r#"
-        profile ccb33ee1b28bea23b27ca6dc8867a27b1c05a93d4a88bc5a9ca0770bb4c0d748
+        profile bc82e29802976aebeaccb2ba128e933eddd3fe36b67a18c354e8034b9259e651
         fuel 411898
         pages 5
         output 966 bytes, dced1d191b0fc2f1e561e8dd3b49a45918d84b845da137326820150b5f1c6031
         items 7fd803a41b4e99c35ac08a548e7a824a65829f282292c51beedd594396686e02
-        result a9a810a4780af3984e3c3f027b19c5f620d3dcee90c3634ed29d05ed76bdff60
+        result 1cb8c4064d8f2d1b45ec132fd7495fe5298c37e8c9f7abc08e96056e85cca7a3
     "#]]
     .assert_eq(&summary);
 }
