@@ -12,17 +12,17 @@ pub const MODULE: &str = "wasi_ephemeral_nn";
 /// Its functions, sorted by name. Each returns an [`Errno`]; results are written to the address in the last parameter.
 pub const IMPORTS: &[Import] = &[
     // context
-    import!("compute", i),
+    import!(64, "compute", i),
     // context, index, buffer, its length, address of the length written
-    import!("get_output", i i i i i),
+    import!(65, "get_output", i i i i i),
     // graph, address of the context
-    import!("init_execution_context", i i),
+    import!(66, "init_execution_context", i i),
     // builders, their number, encoding, target, address of the graph
-    import!("load", i i i i i),
+    import!(67, "load", i i i i i),
     // name, its length, address of the graph
-    import!("load_by_name", i i i),
+    import!(68, "load_by_name", i i i),
     // context, index, tensor
-    import!("set_input", i i i),
+    import!(69, "set_input", i i i),
 ];
 
 /// The error code that every function returns.

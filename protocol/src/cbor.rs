@@ -8,8 +8,14 @@ pub trait Canonical: Encode<()> + for<'b> Decode<'b, ()> {
     /// The canonical encoding.
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
-        match minicbor::encode(self, &mut bytes) {
-            Ok(()) => bytes,
+        self.append_to(&mut bytes);
+        bytes
+    }
+
+    /// Appends the canonical encoding to `bytes`.
+    fn append_to(&self, bytes: &mut Vec<u8>) {
+        match minicbor::encode(self, bytes) {
+            Ok(()) => {}
             Err(error) => unreachable!("writing to memory cannot fail: {error}"),
         }
     }

@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 /// A SHA-256 digest; 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
@@ -90,9 +91,29 @@ pub enum Tag {
     Snapshot,
     /// Randomness of a module's initialisation.
     SnapshotSeed,
+    /// What a host call read from and wrote to the guest's memory: the key of a keyed BLAKE3.
+    HostMemory,
 }
 
 impl Tag {
+    /// Every tag, in declaration order.
+    pub const ALL: [Self; 14] = [
+        Self::Job,
+        Self::JobSignature,
+        Self::Assignment,
+        Self::Result,
+        Self::Commit,
+        Self::Receipt,
+        Self::ReceiptBatch,
+        Self::Channel,
+        Self::Tree,
+        Self::Seed,
+        Self::Profile,
+        Self::Snapshot,
+        Self::SnapshotSeed,
+        Self::HostMemory,
+    ];
+
     /// The tag's text, as other implementations need it.
     pub const fn text(self) -> &'static str {
         match self {
@@ -109,13 +130,20 @@ impl Tag {
             Self::Profile => "depx/profile/v1",
             Self::Snapshot => "depx/snapshot/v1",
             Self::SnapshotSeed => "depx/snapshot-seed/v1",
+            Self::HostMemory => "depx/host-memory/v1",
         }
+    }
+
+    /// SHA-256 of the tag's text, with which everything that is hashed under it begins.
+    pub fn digest(self) -> &'static [u8; 32] {
+        static DIGESTS: LazyLock<[[u8; 32]; Tag::ALL.len()]> =
+            LazyLock::new(|| Tag::ALL.map(|tag| Sha256::digest(tag.text()).into()));
+        &DIGESTS[self as usize]
     }
 
     /// Hashes the concatenation of `parts` under this tag.
     pub fn hash(self, parts: &[&[u8]]) -> Hash {
-        let mut hasher = Sha256::new();
-        hasher.update(Sha256::digest(self.text()));
+        let mut hasher = Sha256::new_with_prefix(self.digest());
         for part in parts {
             hasher.update(part);
         }

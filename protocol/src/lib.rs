@@ -10,12 +10,14 @@
 
 mod assignment;
 mod bundle;
+mod calls;
 mod cbor;
 mod consensus;
 mod hash;
 mod identity;
 mod job;
 pub mod merkle;
+mod outcome;
 pub mod receipt;
 mod result;
 mod snapshot;
@@ -23,6 +25,7 @@ pub mod wire;
 
 pub use assignment::{Assignment, AssignmentError, LeaseId, Settlement, SignedAssignment};
 pub use bundle::{BundleError, ReceiptBundle, Verified};
+pub use calls::{HostCallLeaf, HostCallLog};
 pub use cbor::{Canonical, DecodeError};
 pub use consensus::{Consistency, Decision, Tally};
 pub use hash::{Hash, Tag, blob_hash};
@@ -30,6 +33,7 @@ pub use identity::{Address, ChannelProof, IdentityError, Role, SecretKey, Signat
 pub use job::{
     Blob, DeterminismClass, InputFile, ItemPack, JobInput, JobSpec, Limits, ModelRef, SignedJobSpec, SpecError,
 };
+pub use outcome::ResultBuilder;
 pub use receipt::{ReceiptBody, SignedReceipt, sign_batch};
 pub use result::{InferenceLeaf, ItemLeaf, ItemOutput, JobOutput, OutputError, OutputFile, ResultCore, Status};
 pub use snapshot::{Snapshot, SnapshotGlobal};

@@ -3,7 +3,7 @@
 use crate::cbor::{self, Canonical, DecodeError};
 use crate::hash::{Hash, Tag};
 use crate::job::{DeterminismClass, JobSpec};
-use crate::{VERSION, merkle};
+use crate::{HostCallLog, ResultBuilder, merkle};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
@@ -50,7 +50,7 @@ impl Status {
 /// The vote: what all honest executors of one job within one profile agree on. No time, no machine.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct ResultCore {
-    /// [`VERSION`].
+    /// [`crate::VERSION`].
     #[n(0)]
     pub version: u16,
     /// The job's identity.
@@ -89,7 +89,7 @@ pub struct ResultCore {
     /// Tree over the canonical [`ItemLeaf`]s.
     #[n(12)]
     pub items_root: Hash,
-    /// Tree over the host calls that the profile logs; the empty tree where it logs none.
+    /// Tree over the roots of the items' host-call logs.
     #[n(13)]
     pub host_calls_root: Hash,
     /// Tree over the canonical [`InferenceLeaf`]s of all items.
@@ -144,6 +144,9 @@ pub struct ItemLeaf {
     /// Bytes written to standard error, those that were dropped included.
     #[n(7)]
     pub log_len: u64,
+    /// What it called of its host.
+    #[n(8)]
+    pub host_calls: HostCallLog,
 }
 
 impl Canonical for ItemLeaf {}
@@ -230,27 +233,10 @@ impl Canonical for JobOutput {}
 impl JobOutput {
     /// Derives the result of a job from what its items produced, as of items that start from the module itself.
     pub fn result(&self, job: Hash, class: DeterminismClass, profile: Hash, input_root: Hash) -> ResultCore {
-        let first_failure = self.items.iter().map(|item| &item.leaf).find(|leaf| leaf.status != Status::Success);
-        let leaves = || self.items.iter().map(|item| &item.leaf);
-        ResultCore {
-            version: VERSION,
-            job,
-            class,
-            profile,
-            status: first_failure.map_or(Status::Success, |leaf| leaf.status),
-            code: first_failure.map_or(0, |leaf| leaf.code),
-            fuel_used: leaves().map(|leaf| leaf.fuel_used).fold(0, u64::saturating_add),
-            peak_memory_pages: leaves().map(|leaf| leaf.peak_memory_pages).max().unwrap_or(0),
-            item_count: self.items.len() as u64,
-            input_root,
-            output_root: merkle::root(leaves().map(|leaf| leaf.output.0)),
-            output_len: leaves().map(|leaf| leaf.output_len).fold(0, u64::saturating_add),
-            items_root: merkle::root(leaves().map(Canonical::to_bytes)),
-            host_calls_root: merkle::TreeBuilder::new().root(),
-            inference_root: merkle::root(self.inferences.iter().map(Canonical::to_bytes)),
-            snapshot: Hash::ZERO,
-            snapshot_fuel: 0,
-        }
+        let mut result = ResultBuilder::default();
+        self.items.iter().for_each(|item| result.push(&item.leaf));
+        self.inferences.iter().for_each(|inference| result.push_inference(inference));
+        result.finish(job, class, profile, input_root)
     }
 
     /// Decodes an output and checks that it is the one that `result` speaks of, byte for byte.

@@ -1,6 +1,7 @@
 //! One instance, one run.
 
 use crate::HostFault;
+use crate::calls::CallLog;
 use crate::host::{Handles, Host};
 use crate::limits::Bounds;
 use crate::nn::Nn;
@@ -12,7 +13,7 @@ use crate::watch::Watch;
 use bytes::Bytes;
 use depx_host_abi::{exports, fuel, trap::TrapCode};
 use depx_models::Model;
-use depx_protocol::{Hash, Limits};
+use depx_protocol::{Hash, HostCallLog, Limits};
 use std::sync::Arc;
 use wasmtime::{Extern, Func, Global, Instance, InstancePre, Linker, ModuleExport, Store, Val};
 
@@ -93,8 +94,9 @@ impl Executable {
     }
 
     /// Runs the module once in a fresh instance, on the calling thread, whose stack must be large enough.
-    pub(crate) fn run(&self, task: &Task, watch: &Watch) -> Result<Outcome, HostFault> {
-        self.run_then(task, watch, |_, _, _| ())
+    /// Of the calls that it makes of its host, the first `keep` are kept.
+    pub(crate) fn run(&self, task: &Task, watch: &Watch, keep: usize) -> Result<Outcome, HostFault> {
+        self.run_then(task, watch, keep, |_, _, _| ())
     }
 
     /// The same; `look` is shown the instance before it goes, and how the run ended.
@@ -102,6 +104,7 @@ impl Executable {
         &self,
         task: &Task,
         watch: &Watch,
+        keep: usize,
         look: impl FnOnce(&mut Store<Host>, Instance, &Ending),
     ) -> Result<Outcome, HostFault> {
         watch.check()?;
@@ -119,6 +122,7 @@ impl Executable {
             watch: watch.clone(),
             wasi,
             nn: Nn::default(),
+            calls: CallLog::new(keep),
         };
         let mut store = Store::new(self.0.pre.module().engine(), host);
         store.limiter(|host| &mut host.bounds);
@@ -188,7 +192,20 @@ fn finish(store: Store<Host>, ending: Ending, fuel_used: u64) -> Outcome {
     let (status, code) = ending.status();
     let peak_memory_pages = host.bounds.peak_pages;
     let inferences = host.nn.inferences;
-    Outcome { status, code, fuel_used, peak_memory_pages, stdout, files, log, log_len, inferences }
+    let (host_calls, kept_calls) = host.calls.finish();
+    Outcome {
+        status,
+        code,
+        fuel_used,
+        peak_memory_pages,
+        stdout,
+        files,
+        log,
+        log_len,
+        inferences,
+        host_calls,
+        kept_calls,
+    }
 }
 
 impl Outcome {
@@ -205,6 +222,8 @@ impl Outcome {
             log: Bytes::new(),
             log_len: 0,
             inferences: Vec::new(),
+            host_calls: HostCallLog::default(),
+            kept_calls: Vec::new(),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What the store holds during a run, and what every host call has in common.
 
+use crate::calls::CallLog;
 use crate::memory::{GuestMemory, OutOfBounds};
 use crate::nn::Nn;
 use crate::wasi::Wasi;
 use crate::watch::Watch;
 use crate::{HostFault, limits::Bounds};
+use depx_host_abi::Import;
 use depx_host_abi::fuel::{HOST_CALL, HostWork};
 use depx_host_abi::limit::LimitCode;
 use wasmtime::{Caller, Global, Memory, Val};
@@ -18,6 +20,7 @@ pub(crate) struct Host {
     pub(crate) watch: Watch,
     pub(crate) wasi: Wasi,
     pub(crate) nn: Nn,
+    pub(crate) calls: CallLog,
 }
 
 /// The instance's exports that every host call needs.
@@ -97,11 +100,19 @@ pub(crate) struct Call<'a> {
     pub(crate) watch: &'a Watch,
 }
 
+/// The number under which calls of an import are logged.
+pub(crate) fn import_number(module: &str, name: &str) -> wasmtime::Result<u16> {
+    let import = Import::find(module, name);
+    import.map(|import| import.number).ok_or_else(|| wasmtime::Error::msg(format!("{module} has no function {name}")))
+}
+
 impl Call<'_> {
-    /// Runs `body` for a guest that has called: checks for cancellation, charges the base cost, and turns what comes back
-    /// into the code that the guest sees or the end of the run.
+    /// Runs `body` for a guest that has called import `function` with `arguments`: checks for cancellation, charges the base
+    /// cost, logs the call, and turns what comes back into the code that the guest sees or the end of the run.
     pub(crate) fn enter<E: ErrorCode>(
         caller: &mut Caller<'_, Host>,
+        function: u16,
+        arguments: &[u64],
         body: impl FnOnce(&mut Call<'_>) -> Result<(), Failure<E>>,
     ) -> wasmtime::Result<i32> {
         caller.data().watch.check().map_err(Stop::from)?;
@@ -111,7 +122,7 @@ impl Call<'_> {
         let before = global.get(&mut *caller).unwrap_i64();
         let (bytes, host) = memory.data_and_store_mut(&mut *caller);
         let mut call = Call {
-            memory: GuestMemory::new(bytes),
+            memory: GuestMemory::new(bytes, &mut host.calls.accesses),
             wasi: &mut host.wasi,
             nn: &mut host.nn,
             meter: Meter { limit: host.fuel_limit, left: before },
@@ -122,11 +133,13 @@ impl Call<'_> {
             Err(stop) => Err(stop.into()),
         };
         let left = call.meter.left;
-        global.set(&mut *caller, Val::I64(left))?;
-        match result {
+        let result = match result {
             Ok(()) => Ok(0),
             Err(Failure::Code(code)) => Ok(code.number()),
-            Err(Failure::Stop(stop)) => Err(stop.into()),
-        }
+            Err(Failure::Stop(stop)) => Err(stop),
+        };
+        host.calls.record(function, arguments, result.as_ref().ok().copied(), [before, left]);
+        global.set(&mut *caller, Val::I64(left))?;
+        result.map_err(Into::into)
     }
 }

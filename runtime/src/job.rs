@@ -1,7 +1,7 @@
 //! What goes into an execution and what comes out.
 
 use bytes::Bytes;
-use depx_protocol::{Hash, JobOutput, JobSpec, ResultCore};
+use depx_protocol::{Hash, HostCallLeaf, JobOutput, JobSpec, ResultCore};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct JobResult {
     pub output: JobOutput,
     /// What each item wrote to standard error, cut at the job's limit.
     pub logs: Vec<Bytes>,
+    /// The first host calls of each item, as many as [`crate::RuntimeOptions::kept_host_calls`] says.
+    pub host_calls: Vec<Vec<HostCallLeaf>>,
     /// How long each item took on this machine. Not part of the result.
     pub times: Vec<Duration>,
     /// For people, where the status alone says too little: why a module or model is refused, where a guest trapped. Bounded;

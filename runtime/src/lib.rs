@@ -5,6 +5,7 @@
 //! the job. The crate knows nothing of networks, keys or coordinators.
 
 mod artifact;
+mod calls;
 mod engine;
 mod execute;
 mod fault;

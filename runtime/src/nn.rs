@@ -3,7 +3,7 @@
 //! `load` is refused, since a model that is not declared cannot be agreed on. Every call of a model is paid for before it is
 //! made, by the model's own cost, and recorded for the result.
 
-use crate::host::{Call, ErrorCode, Failure, Host};
+use crate::host::{Call, ErrorCode, Failure, Host, import_number};
 use crate::memory::OutOfBounds;
 use crate::{HostFault, Inference, NamedModel};
 use depx_host_abi::fuel::HostWork;
@@ -67,8 +67,9 @@ struct Context {
 pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     macro_rules! functions {
         ($($name:ident($($argument:ident),*);)*) => {
-            $(linker.func_wrap(MODULE, stringify!($name), |mut caller: Caller<'_, Host>, $($argument: u32),*| {
-                Call::enter(&mut caller, |call| call.$name($($argument),*))
+            $(let number = import_number(MODULE, stringify!($name))?;
+            linker.func_wrap(MODULE, stringify!($name), move |mut caller: Caller<'_, Host>, $($argument: u32),*| {
+                Call::enter(&mut caller, number, &[$(u64::from($argument)),*], |call| call.$name($($argument),*))
             })?;)*
         };
     }
@@ -89,9 +90,10 @@ impl Call<'_> {
     }
 
     fn load_by_name(&mut self, name: u32, len: u32, graph: u32) -> Result<()> {
-        self.memory.range(graph, 4)?;
-        let name = self.memory.read(name, len)?;
+        self.memory.check(graph, 4)?;
+        self.memory.check(name, len)?;
         self.meter.charge_for(HostWork::CopiedByte, u64::from(len))?;
+        let name = self.memory.read(name, len)?;
         let models = self.wasi.models();
         let model = models.iter().position(|model| model.name.as_bytes() == name).ok_or(Errno::NotFound)?;
         let handle = handle(&self.nn.graphs)?;
@@ -101,7 +103,7 @@ impl Call<'_> {
     }
 
     fn init_execution_context(&mut self, graph: u32, context: u32) -> Result<()> {
-        self.memory.range(context, 4)?;
+        self.memory.check(context, 4)?;
         let graph = *self.nn.graphs.get(graph as usize).ok_or(Errno::InvalidArgument)?;
         let inputs = self.wasi.models()[graph].model.inputs().len();
         let handle = handle(&self.nn.contexts)?;
@@ -124,8 +126,9 @@ impl Call<'_> {
         }
         let shape = self.memory.read(dimensions, rank * 4)?.chunks_exact(4);
         let shape = shape.map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
-        let data = self.memory.read(data, len)?;
+        self.memory.check(data, len)?;
         self.meter.charge_for(HostWork::CopiedByte, u64::from(len))?;
+        let data = self.memory.read(data, len)?;
         let held = self.nn.held - replaced.as_ref().map_or(0, |tensor| tensor.data().len()) + data.len();
         if held > MAX_TENSOR_BYTES {
             return Err(Errno::TooLarge.into());
@@ -167,7 +170,7 @@ impl Call<'_> {
     }
 
     fn get_output(&mut self, context: u32, index: u32, buffer: u32, len: u32, written: u32) -> Result<()> {
-        self.memory.range(written, 4)?;
+        self.memory.check(written, 4)?;
         let context = self.nn.contexts.get(context as usize).ok_or(Errno::InvalidArgument)?;
         if context.outputs.is_empty() {
             return Err(Errno::RuntimeError.into());

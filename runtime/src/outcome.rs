@@ -5,7 +5,7 @@ use crate::host::Stop;
 use bytes::Bytes;
 use depx_host_abi::limit::LimitCode;
 use depx_host_abi::trap::TrapCode;
-use depx_protocol::{Hash, OutputFile, Status};
+use depx_protocol::{Hash, HostCallLeaf, HostCallLog, OutputFile, Status};
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 /// What a run came to: the same on every machine.
@@ -29,6 +29,10 @@ pub struct Outcome {
     pub log_len: u64,
     /// Calls of models, in order.
     pub inferences: Vec<Inference>,
+    /// Calls of its host, in brief.
+    pub host_calls: HostCallLog,
+    /// The first of them, as many as [`crate::RuntimeOptions::kept_host_calls`] says.
+    pub kept_calls: Vec<HostCallLeaf>,
 }
 
 /// One call of a model during a run.

@@ -1,6 +1,6 @@
 //! What results of nodes can be compared: only those of one profile.
 
-use crate::{instrument, validate};
+use crate::{calls, instrument, validate};
 use depx_host_abi::{fuel, snapshot, stack, wasi};
 use depx_protocol::{DeterminismClass, Hash, Tag};
 
@@ -32,7 +32,7 @@ impl Profile {
     /// The canonical description: one `name=value` per line; what may contain a line break comes last.
     fn description(&self) -> String {
         format!(
-            "schedule={}\ninstrument={}\nfeatures={:#x}\ndepth={}\nwasi={}\nsnapshot={}\nsnapshot_fuel={}\nsnapshot_pages={}\nclass={}\ninference={}",
+            "schedule={}\ninstrument={}\nfeatures={:#x}\ndepth={}\nwasi={}\nsnapshot={}\nsnapshot_fuel={}\nsnapshot_pages={}\nhost_calls={}\nclass={}\ninference={}",
             fuel::SCHEDULE_VERSION,
             instrument::VERSION,
             validate::FEATURES.bits(),
@@ -41,6 +41,7 @@ impl Profile {
             snapshot::VERSION,
             snapshot::FUEL,
             snapshot::MEMORY_PAGES,
+            calls::VERSION,
             self.class.name(),
             self.inference
         )
@@ -63,6 +64,7 @@ mod tests {
             snapshot=1
             snapshot_fuel=1073741824
             snapshot_pages=2048
+            host_calls=1
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());

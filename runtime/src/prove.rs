@@ -27,9 +27,11 @@ pub(crate) fn executed(
 ) -> JobResult {
     let mut output = JobOutput::default();
     let mut logs = Vec::with_capacity(outcomes.len());
+    let mut host_calls = Vec::with_capacity(outcomes.len());
     let mut times = Vec::with_capacity(outcomes.len());
     output.items.reserve(outcomes.len());
-    for (index, (outcome, time)) in (0..).zip(outcomes) {
+    for (index, (mut outcome, time)) in (0..).zip(outcomes) {
+        host_calls.push(std::mem::take(&mut outcome.kept_calls));
         output.inferences.extend(outcome.inferences.iter().map(|inference| InferenceLeaf {
             item: index,
             model: inference.model,
@@ -49,7 +51,7 @@ pub(crate) fn executed(
     };
     let failed = output.items.iter().map(|item| &item.leaf).find(|leaf| leaf.status != Status::Success);
     let detail = failed.map(|leaf| format!("item {}: {}", leaf.index, describe(leaf)));
-    JobResult { core, output, logs, times, detail }
+    JobResult { core, output, logs, host_calls, times, detail }
 }
 
 fn item(index: u64, outcome: Outcome) -> (ItemOutput, Bytes) {
@@ -62,6 +64,7 @@ fn item(index: u64, outcome: Outcome) -> (ItemOutput, Bytes) {
         output: ItemOutput::output_hash(&outcome.stdout, &outcome.files),
         output_len: ItemOutput::output_len(&outcome.stdout, &outcome.files),
         log_len: outcome.log_len,
+        host_calls: outcome.host_calls,
     };
     (ItemOutput { leaf, stdout: outcome.stdout.into(), files: outcome.files }, outcome.log)
 }
@@ -86,5 +89,12 @@ pub(crate) fn refused(job: &Job, refused: Refused) -> JobResult {
     let input_root = refused.input_root.unwrap_or_else(|| merkle::TreeBuilder::new().root());
     let core = output.result(job.id, job.spec.class, job.profile, input_root);
     let core = ResultCore { status: refused.status, code: refused.code, ..core };
-    JobResult { core, output, logs: Vec::new(), times: Vec::new(), detail: Some(refused.detail) }
+    JobResult {
+        core,
+        output,
+        logs: Vec::new(),
+        host_calls: Vec::new(),
+        times: Vec::new(),
+        detail: Some(refused.detail),
+    }
 }

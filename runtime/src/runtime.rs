@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use depx_models::Backend;
-use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, JobInput, JobSpec, Status, merkle};
+use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, HostCallLeaf, JobInput, JobSpec, Status, merkle};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,10 +35,12 @@ pub struct RuntimeOptions {
     pub parallelism: NonZeroUsize,
     /// Bytes of output and logs of all items of one job that this machine holds; a job that writes more is given up.
     pub max_job_output: u64,
+    /// Host calls of each item that are kept to be read, the first ones; all are counted and hashed in any case.
+    pub kept_host_calls: usize,
 }
 
 impl Default for RuntimeOptions {
-    /// One thread, nothing on disk, no inference, 1 GiB of output.
+    /// One thread, nothing on disk, no inference, 1 GiB of output, no host calls kept.
     fn default() -> Self {
         Self {
             engine: EngineOptions::default(),
@@ -46,6 +48,7 @@ impl Default for RuntimeOptions {
             backend: None,
             parallelism: NonZeroUsize::MIN,
             max_job_output: 1 << 30,
+            kept_host_calls: 0,
         }
     }
 }
@@ -61,6 +64,7 @@ struct Shared {
     profiles: Vec<(DeterminismClass, Hash)>,
     parallelism: NonZeroUsize,
     max_job_output: u64,
+    kept_host_calls: usize,
 }
 
 /// Why a job's life ends early: for a reason that is its result, or for one that is not.
@@ -92,6 +96,7 @@ impl Runtime {
             profiles,
             parallelism: options.parallelism,
             max_job_output: options.max_job_output,
+            kept_host_calls: options.kept_host_calls,
         })))
     }
 
@@ -116,7 +121,7 @@ impl Runtime {
     /// [`with_execution_stack`] for many calls in a row.
     pub fn execute(&self, executable: &Executable, task: &Task, cancel: &Cancel) -> Result<Outcome, HostFault> {
         let watch = Watch::start(cancel, task.setting.limits.wall_ms);
-        with_execution_stack(|| executable.run(task, &watch))
+        with_execution_stack(|| executable.run(task, &watch, self.0.kept_host_calls))
     }
 
     /// Like [`Runtime::execute`]; `look` is shown the memory that the run leaves. For tests: no result depends on it.
@@ -133,7 +138,7 @@ impl Runtime {
                 look(handles.memory.data(&*store));
             }
         };
-        with_execution_stack(|| executable.run_then(task, &watch, look))
+        with_execution_stack(|| executable.run_then(task, &watch, 0, look))
     }
 
     /// Executes a job: unpacks its items, prepares its module, loads its models, runs each item in a fresh instance, and derives
@@ -224,7 +229,7 @@ impl Runtime {
             let started = Instant::now();
             let seed = JobSpec::seed(&job.id, index as u64);
             let task = Task { setting: setting.clone(), input: input.clone(), seed };
-            let outcome = executable.run(&task, watch)?;
+            let outcome = executable.run(&task, watch, self.0.kept_host_calls)?;
             let size = held_len(&outcome);
             if held.fetch_add(size, Ordering::Relaxed).saturating_add(size) > self.0.max_job_output {
                 return Err(HostFault::Resources { resource: "memory for the output of a job" });
@@ -339,5 +344,6 @@ fn blob<'j>(job: &'j Job, blob: &Blob) -> Result<&'j Bytes, HostFault> {
 fn held_len(outcome: &Outcome) -> u64 {
     let files = outcome.files.iter().map(|file| file.path.len() + file.content.len()).sum::<usize>();
     let inferences = outcome.inferences.len() * size_of::<Inference>();
-    (size_of::<Outcome>() + outcome.stdout.len() + outcome.log.len() + files + inferences) as u64
+    let calls = outcome.kept_calls.len() * size_of::<HostCallLeaf>();
+    (size_of::<Outcome>() + outcome.stdout.len() + outcome.log.len() + files + inferences + calls) as u64
 }

@@ -5,7 +5,7 @@ use depx_client::Client;
 use depx_coordinator::{Coordinator, CoordinatorConfig, CoordinatorEvent};
 use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
 use depx_protocol::{
-    Blob, Consistency, DeterminismClass, Hash, ItemLeaf, ItemOutput, JobInput, JobOutput, JobSpec, Limits, SecretKey,
+    Blob, Consistency, DeterminismClass, Hash, HostCallLog, ItemLeaf, ItemOutput, JobInput, JobOutput, JobSpec, Limits, SecretKey,
     Settlement, Status, VERSION, merkle,
 };
 use depx_runtime::{Cancel, HostFault, Job, JobResult, Worker, WorkerLauncher};
@@ -78,13 +78,14 @@ impl Worker for StandIn {
             output: ItemOutput::output_hash(&stdout, &[]),
             output_len: stdout.len() as u64,
             log_len: 0,
+            host_calls: HostCallLog::default(),
         };
         let output = JobOutput {
             items: vec![ItemOutput { leaf, stdout: stdout.into(), files: Vec::new() }],
             inferences: Vec::new(),
         };
         let core = output.result(job.id, job.spec.class, job.profile, merkle::root([&input]));
-        Ok(JobResult { core, output, logs: vec![Bytes::new()], times: vec![Duration::ZERO], detail: None })
+        Ok(JobResult { core, output, logs: vec![Bytes::new()], host_calls: Vec::new(), times: vec![Duration::ZERO], detail: None })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is tried.
 
 use bytes::Bytes;
-use depx_protocol::{Hash, ItemLeaf, ItemOutput, JobOutput, Status};
+use depx_protocol::{Hash, HostCallLog, ItemLeaf, ItemOutput, JobOutput, Status};
 use depx_runtime::{Job, JobResult, WorkerLauncher};
 use depx_worker::{Layer, ProcessLauncher, WorkerOptions};
 use minicbor::bytes::ByteVec;
@@ -91,11 +91,12 @@ fn honest(job: &Job, stdout: Vec<u8>) -> JobResult {
         output: ItemOutput::output_hash(&stdout, &[]),
         output_len: stdout.len() as u64,
         log_len: 0,
+        host_calls: HostCallLog::default(),
     };
     let item = ItemOutput { leaf, stdout: ByteVec::from(stdout), files: Vec::new() };
     let output = JobOutput { items: vec![item], inferences: Vec::new() };
     let core = output.result(job.id, job.spec.class, job.profile, Hash::ZERO);
-    JobResult { core, output, logs: vec![Bytes::new()], times: vec![Duration::ZERO], detail: None }
+    JobResult { core, output, logs: vec![Bytes::new()], host_calls: Vec::new(), times: vec![Duration::ZERO], detail: None }
 }
 
 fn lies(job: &Job, how: &str) -> JobResult {

@@ -89,6 +89,7 @@ fn set_up(start: &Start) -> Result<(Runtime, Option<String>), String> {
         backend,
         parallelism: NonZeroUsize::new(start.threads as usize).unwrap_or(NonZeroUsize::MIN),
         max_job_output: start.max_job_output,
+        kept_host_calls: 0,
     };
     let runtime = Runtime::new(options).map_err(|fault| fault.to_string())?;
     Ok((runtime, no_models))

@@ -77,5 +77,6 @@ pub(crate) fn result(done: Done, output: &[u8], logs: Vec<Bytes>, job: &Job) -> 
         return Err(Mismatch::Limits { item: item.leaf.index });
     }
     let times = done.times_ns.into_iter().map(Duration::from_nanos).collect();
-    Ok(JobResult { core: done.core, output, logs, times, detail: done.detail.map(|detail| bounded(&detail)) })
+    let detail = done.detail.map(|detail| bounded(&detail));
+    Ok(JobResult { core: done.core, output, logs, host_calls: Vec::new(), times, detail })
 }

@@ -175,13 +175,16 @@ def check_digests(values):
     section = digests["result"]
     vote = tagged("result", encode(result))
     same("result", section["hash"], vote)
+    calls = [encode(values[f"host-call-leaf.{name}"]) for name in ("memory", "error", "end")]
+    same("host calls", items[0][0][8][1].hex(), root_of(calls))
     for index, (leaf, stdout, files) in enumerate(items):
+        same("host calls in the leaf", section[f"host calls of item {index}"], leaf[8][1])
         same("output", section[f"output hash of item {index}"], output_hash(stdout, files))
         same("output in the leaf", leaf[5].hex(), output_hash(stdout, files))
     roots = {
         "output root": (10, [leaf[5] for leaf, _, _ in items]),
         "items root": (12, [encode(leaf) for leaf, _, _ in items]),
-        "host calls root": (13, []),
+        "host calls root": (13, [leaf[8][1] for leaf, _, _ in items]),
         "inference root": (14, [encode(inference) for inference in inferences]),
     }
     for name, (field, leaves) in roots.items():

@@ -82,24 +82,9 @@ fn addresses() {
 fn tags() {
     let mut vectors =
         Vectors::new("tags.txt", "Every domain tag, with the digest of nothing and of two parts, ab and c.");
-    let all = [
-        Tag::Job,
-        Tag::JobSignature,
-        Tag::Assignment,
-        Tag::Result,
-        Tag::Commit,
-        Tag::Receipt,
-        Tag::ReceiptBatch,
-        Tag::Channel,
-        Tag::Tree,
-        Tag::Seed,
-        Tag::Profile,
-        Tag::Snapshot,
-        Tag::SnapshotSeed,
-    ];
-    let texts: std::collections::BTreeSet<_> = all.map(Tag::text).into_iter().collect();
-    assert_eq!(texts.len(), all.len(), "no two tags are equal");
-    for tag in all {
+    let texts: std::collections::BTreeSet<_> = Tag::ALL.map(Tag::text).into_iter().collect();
+    assert_eq!(texts.len(), Tag::ALL.len(), "no two tags are equal");
+    for tag in Tag::ALL {
         vectors.section(tag.text());
         vectors.line("nothing", tag.hash(&[]));
         vectors.line("abc", tag.hash(&[b"ab", b"c"]));
@@ -170,6 +155,7 @@ fn digests() {
     vectors.line("memory root of the snapshot", samples::snapshot().memory_root);
     for (index, item) in samples::job_output().items.iter().enumerate() {
         vectors.line(&format!("output hash of item {index}"), item.leaf.output);
+        vectors.line(&format!("host calls of item {index}"), item.leaf.host_calls.root);
     }
 
     vectors.section("commitment");

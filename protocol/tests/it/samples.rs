@@ -8,7 +8,7 @@ use depx_protocol::wire::{
     RefuseReason, Reveal, Welcome,
 };
 use depx_protocol::{
-    Address, Assignment, Blob, Canonical, ChannelProof, Consistency, DeterminismClass, Hash, InferenceLeaf, InputFile,
+    Address, Assignment, Blob, Canonical, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog, InferenceLeaf, InputFile,
     ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef, OutputFile, ReceiptBody,
     ReceiptBundle, ResultCore, Role, SecretKey, Settlement, SignedAssignment, SignedJobSpec, SignedReceipt, Snapshot,
     SnapshotGlobal, Status, Tag, VERSION, sign_batch,
@@ -92,6 +92,29 @@ pub(crate) fn signed_assignment() -> SignedAssignment {
     SignedAssignment::sign(assignment(), &coordinator())
 }
 
+/// What an item called: a write, which read memory, a call without memory, and one that ended the run.
+pub(crate) fn host_calls() -> Vec<HostCallLeaf> {
+    let call = |index, function, arguments: &[u64], result, memory| HostCallLeaf {
+        index,
+        function,
+        arguments: arguments.to_vec(),
+        result,
+        fuel_before: 1_000_000 - 300 * index,
+        fuel_after: 1_000_000 - 300 * index - 256,
+        memory,
+    };
+    vec![
+        call(0, 27, &[1, 1024, 1, 1036], Some(0), Some(Tag::HostMemory.hash(&[b"memory"]))),
+        call(1, 24, &[4, u64::MAX - 9, 1, 1036], Some(28), None),
+        call(2, 39, &[3], None, None),
+    ]
+}
+
+pub(crate) fn host_call_log() -> HostCallLog {
+    let leaves = host_calls();
+    HostCallLog { count: leaves.len() as u64, root: depx_protocol::merkle::root(leaves.iter().map(Canonical::to_bytes)) }
+}
+
 /// Three items: one succeeds, one writes a file, one traps.
 pub(crate) fn job_output() -> JobOutput {
     let item = |index: u64, status, code, stdout: &[u8], files: Vec<OutputFile>| ItemOutput {
@@ -104,6 +127,7 @@ pub(crate) fn job_output() -> JobOutput {
             output: ItemOutput::output_hash(stdout, &files),
             output_len: ItemOutput::output_len(stdout, &files),
             log_len: 5,
+            host_calls: if index == 0 { host_call_log() } else { HostCallLog::default() },
         },
         stdout: stdout.to_vec().into(),
         files,
@@ -241,6 +265,9 @@ pub(crate) fn all() -> Vec<Sample> {
         sample("result-core", "", result_core()),
         sample("snapshot", "", snapshot()),
         sample("item-leaf", "", job_output().items[2].leaf.clone()),
+        sample("host-call-leaf", "memory", host_calls().remove(0)),
+        sample("host-call-leaf", "error", host_calls().remove(1)),
+        sample("host-call-leaf", "end", host_calls().remove(2)),
         sample("inference-leaf", "", job_output().inferences[0].clone()),
         sample("job-output", "", job_output()),
         sample("job-output", "empty", JobOutput::default()),

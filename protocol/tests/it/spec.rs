@@ -2,7 +2,7 @@
 
 use crate::samples;
 use depx_protocol::{
-    Blob, Canonical, DecodeError, InputFile, ItemOutput, JobInput, JobOutput, JobSpec, ModelRef, OutputError,
+    Blob, Canonical, DecodeError, HostCallLog, InputFile, ItemOutput, JobInput, JobOutput, JobSpec, ModelRef, OutputError,
     ResultCore, SignedJobSpec, SpecError, Status,
 };
 
@@ -168,6 +168,9 @@ fn an_output_is_the_one_its_result_speaks_of() {
         |output| output.items[0].leaf.log_len += 1,
         |output| output.items[2].leaf.status = Status::OutOfFuel,
         |output| output.items[2].leaf.code += 1,
+        |output| output.items[0].leaf.host_calls.count += 1,
+        |output| output.items[0].leaf.host_calls = HostCallLog::default(),
+        |output| output.items[1].leaf.host_calls.root = output.items[0].leaf.host_calls.root,
         |output| output.items[0].leaf.peak_memory_pages -= 1,
         |output| output.inferences.swap(0, 1),
         |output| output.inferences.truncate(1),

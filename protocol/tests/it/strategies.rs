@@ -6,7 +6,7 @@ use depx_protocol::wire::{
     RefuseReason, Reveal, Welcome,
 };
 use depx_protocol::{
-    Address, Assignment, Blob, ChannelProof, Consistency, DeterminismClass, Hash, InferenceLeaf, InputFile, ItemLeaf,
+    Address, Assignment, Blob, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog, InferenceLeaf, InputFile, ItemLeaf,
     ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef, OutputFile, ReceiptBody,
     ReceiptBundle, ResultCore, Settlement, Signature, SignedAssignment, SignedJobSpec, SignedReceipt, Snapshot,
     SnapshotGlobal, Status,
@@ -209,8 +209,8 @@ pub(crate) fn snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 pub(crate) fn item_leaf() -> impl Strategy<Value = ItemLeaf> {
-    (number(), status(), small(), number(), small(), hash(), number(), number()).prop_map(
-        |(index, status, code, fuel_used, peak_memory_pages, output, output_len, log_len)| ItemLeaf {
+    (number(), status(), small(), number(), small(), hash(), number(), number(), host_call_log()).prop_map(
+        |(index, status, code, fuel_used, peak_memory_pages, output, output_len, log_len, host_calls)| ItemLeaf {
             index,
             status,
             code,
@@ -219,6 +219,27 @@ pub(crate) fn item_leaf() -> impl Strategy<Value = ItemLeaf> {
             output,
             output_len,
             log_len,
+            host_calls,
+        },
+    )
+}
+
+fn host_call_log() -> impl Strategy<Value = HostCallLog> {
+    (number(), hash()).prop_map(|(count, root)| HostCallLog { count, root })
+}
+
+pub(crate) fn host_call_leaf() -> impl Strategy<Value = HostCallLeaf> {
+    let arguments = vec(number(), 0..=HostCallLeaf::MAX_ARGUMENTS);
+    let (result, memory) = (proptest::option::of(small()), proptest::option::of(hash()));
+    (number(), any::<u16>(), arguments, result, number(), number(), memory).prop_map(
+        |(index, function, arguments, result, fuel_before, fuel_after, memory)| HostCallLeaf {
+            index,
+            function,
+            arguments,
+            result,
+            fuel_before,
+            fuel_after,
+            memory,
         },
     )
 }

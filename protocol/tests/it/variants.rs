@@ -20,12 +20,14 @@ pub(crate) enum Change {
     Tag,
     /// A negative integer for a positive one, a text for bytes and the reverse, false for null.
     Kind,
-    /// A float for an integer, a map for an array, a number for null.
+    /// A float for an integer, a map for an array.
     Foreign,
+    /// A number for null.
+    Number,
     /// A head that is reserved, undefined for null.
     Reserved,
-    /// One more element: a zero.
-    ExtraZero,
+    /// One more element: false, which no list holds.
+    ExtraFalse,
     /// One more element: null.
     ExtraNull,
     /// The last element left out.
@@ -37,13 +39,14 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// Whether the outcome can be a valid encoding of another value: a shorter or reordered list, or another number.
+    /// Whether the outcome can be a valid encoding of another value: a shorter or reordered list, another number, or one
+    /// where there was none.
     pub(crate) fn may_be_another_value(self) -> bool {
-        matches!(self, Self::Shorter | Self::Swapped | Self::Huge(_))
+        matches!(self, Self::Number | Self::Shorter | Self::Swapped | Self::Huge(_))
     }
 }
 
-pub(crate) const CHANGES: [Change; 16] = [
+pub(crate) const CHANGES: [Change; 17] = [
     Change::Head(1),
     Change::Head(2),
     Change::Head(4),
@@ -52,8 +55,9 @@ pub(crate) const CHANGES: [Change; 16] = [
     Change::Tag,
     Change::Kind,
     Change::Foreign,
+    Change::Number,
     Change::Reserved,
-    Change::ExtraZero,
+    Change::ExtraFalse,
     Change::ExtraNull,
     Change::Shorter,
     Change::Swapped,
@@ -154,7 +158,7 @@ impl Writer {
                     self.write(item);
                 }
             }
-            (Item::Null, Some(Change::Foreign)) => self.out.push(0),
+            (Item::Null, Some(Change::Number)) => self.out.push(0),
             (Item::Bytes(bytes) | Item::Text(bytes), Some(Change::Indefinite)) => {
                 let major = if matches!(item, Item::Bytes(_)) { 2 } else { 3 };
                 self.out.push(major << 5 | 31);
@@ -166,10 +170,10 @@ impl Writer {
                 items.iter().for_each(|item| self.write(item));
                 self.out.push(0xff);
             }
-            (Item::Array(items), Some(Change::ExtraZero | Change::ExtraNull)) => {
+            (Item::Array(items), Some(Change::ExtraFalse | Change::ExtraNull)) => {
                 self.head(4, items.len() as u64 + 1, 0);
                 items.iter().for_each(|item| self.write(item));
-                self.out.push(if change == Some(Change::ExtraZero) { 0 } else { 0xf6 });
+                self.out.push(if change == Some(Change::ExtraFalse) { 0xf4 } else { 0xf6 });
             }
             (Item::Array(items), Some(Change::Shorter)) if !items.is_empty() => {
                 self.head(4, items.len() as u64 - 1, 0);

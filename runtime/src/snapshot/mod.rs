@@ -65,7 +65,7 @@ fn initialised(
     let mut left = None;
     // Fuel bounds the time; whoever prepares on behalf of a job has a deadline of its own.
     let watch = Watch::start(&Cancel::default(), u64::MAX);
-    let outcome = executable.run_then(&task(name), &watch, |store, instance, ending| {
+    let outcome = executable.run_then(&task(name), &watch, 0, |store, instance, ending| {
         if *ending == Ending::Returned {
             left = Some(State::of(store, instance, &globals));
         }

@@ -120,7 +120,7 @@ impl Call<'_> {
 
     pub(super) fn fd_read(&mut self, fd: u32, spans: u32, count: u32, read: u32) -> Result<()> {
         let (spans, total) = self.buffers(spans, count)?;
-        self.memory.range(read, 4)?;
+        self.memory.check(read, 4)?;
         let descriptor = self.wasi.descriptors.get(fd)?;
         let copied = match descriptor.kind {
             Kind::Stdin => {
@@ -146,7 +146,7 @@ impl Call<'_> {
 
     pub(super) fn fd_pread(&mut self, fd: u32, spans: u32, count: u32, offset: u64, read: u32) -> Result<()> {
         let (spans, total) = self.buffers(spans, count)?;
-        self.memory.range(read, 4)?;
+        self.memory.check(read, 4)?;
         let copied = self.read_at(fd, &spans, total, offset)?;
         self.memory.write_u32(read, copied)?;
         Ok(())
@@ -162,7 +162,7 @@ impl Call<'_> {
 
     pub(super) fn fd_write(&mut self, fd: u32, spans: u32, count: u32, written: u32) -> Result<()> {
         let (spans, total) = self.buffers(spans, count)?;
-        self.memory.range(written, 4)?;
+        self.memory.check(written, 4)?;
         let descriptor = self.wasi.descriptors.get(fd)?;
         let append = descriptor.flags & APPEND != 0;
         match descriptor.kind {
@@ -171,14 +171,14 @@ impl Call<'_> {
                 self.wasi.descriptors.check(fd, Rights::FD_WRITE)?;
                 self.meter.charge_for(HostWork::CopiedByte, u64::from(total))?;
                 self.wasi.files.output.add(u64::from(total))?;
-                gather(&self.memory, &spans, |part| self.wasi.stdout.extend_from_slice(part))?;
+                gather(&mut self.memory, &spans, |part| self.wasi.stdout.extend_from_slice(part))?;
             }
             Kind::Stderr => {
                 self.wasi.descriptors.check(fd, Rights::FD_WRITE)?;
                 self.meter.charge_for(HostWork::CopiedByte, u64::from(total))?;
                 self.wasi.log_len = self.wasi.log_len.saturating_add(u64::from(total));
                 let limit = usize::try_from(self.wasi.setting.limits.log_bytes).unwrap_or(usize::MAX);
-                gather(&self.memory, &spans, |part| {
+                gather(&mut self.memory, &spans, |part| {
                     let left = limit.saturating_sub(self.wasi.log.len());
                     self.wasi.log.extend_from_slice(&part[..part.len().min(left)]);
                 })?;
@@ -196,7 +196,7 @@ impl Call<'_> {
 
     pub(super) fn fd_pwrite(&mut self, fd: u32, spans: u32, count: u32, offset: u64, written: u32) -> Result<()> {
         let (spans, total) = self.buffers(spans, count)?;
-        self.memory.range(written, 4)?;
+        self.memory.check(written, 4)?;
         // As everywhere: at a position of its own, `append` has no effect.
         self.write_at(fd, &spans, total, offset)?;
         self.memory.write_u32(written, total)?;
@@ -214,7 +214,7 @@ impl Call<'_> {
         self.meter.charge_for(HostWork::CopiedByte, touched)?;
         self.pay_for_change()?;
         let mut target = self.wasi.files.write(ino, offset, len, now)?;
-        gather(&self.memory, spans, |part| {
+        gather(&mut self.memory, spans, |part| {
             let (here, rest) = std::mem::take(&mut target).split_at_mut(part.len());
             here.copy_from_slice(part);
             target = rest;
@@ -277,8 +277,8 @@ impl Call<'_> {
     /// that is not filled says that there are no more.
     pub(super) fn fd_readdir(&mut self, fd: u32, buffer: u32, len: u32, cookie: u64, used: u32) -> Result<()> {
         let ino = self.wasi.descriptors.directory(fd, Rights::FD_READDIR)?;
-        self.memory.range(buffer, len)?;
-        self.memory.range(used, 4)?;
+        self.memory.check(buffer, len)?;
+        self.memory.check(used, 4)?;
         let tree = self.wasi.files.tree();
         let directory = tree.directory(ino).ok_or(Errno::Notdir)?;
         let Kind::Directory { listing, .. } = &self.wasi.descriptors.get(fd)?.kind else {
@@ -382,7 +382,7 @@ fn scatter(memory: &mut GuestMemory<'_>, spans: &[Span], mut source: &[u8]) -> R
 }
 
 /// Gives the buffers' contents to `take`, in order.
-fn gather(memory: &GuestMemory<'_>, spans: &[Span], mut take: impl FnMut(&[u8])) -> Result<()> {
+fn gather(memory: &mut GuestMemory<'_>, spans: &[Span], mut take: impl FnMut(&[u8])) -> Result<()> {
     for span in spans {
         take(memory.read(span.at, span.len)?);
     }

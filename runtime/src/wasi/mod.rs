@@ -25,7 +25,7 @@ mod volume;
 pub use volume::{Volume, VolumeError};
 
 use crate::execute::Task;
-use crate::host::{Call, Host, Stop};
+use crate::host::{Call, Host, Stop, import_number};
 use bytes::Bytes;
 use chacha20::ChaCha20;
 use clock::Clock;
@@ -96,8 +96,9 @@ impl Wasi {
 /// Links functions that give an error code.
 macro_rules! functions {
     ($linker:ident: $($name:ident($($argument:ident: $type:ty),*);)*) => {
-        $($linker.func_wrap(MODULE, stringify!($name), |mut caller: Caller<'_, Host>, $($argument: $type),*| {
-            Call::enter(&mut caller, |call| call.$name($($argument),*))
+        $(let number = import_number(MODULE, stringify!($name))?;
+        $linker.func_wrap(MODULE, stringify!($name), move |mut caller: Caller<'_, Host>, $($argument: $type),*| {
+            Call::enter(&mut caller, number, &[$($argument as u64),*], |call| call.$name($($argument),*))
         })?;)*
     };
 }
@@ -151,8 +152,9 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         sock_send(fd: u32, spans: u32, count: u32, flags: u32, sent: u32);
         sock_shutdown(fd: u32, how: u32);
     }
-    linker.func_wrap(MODULE, "proc_exit", |mut caller: Caller<'_, Host>, code: u32| {
-        Call::enter(&mut caller, |call| call.proc_exit(code)).map(|_| ())
+    let number = import_number(MODULE, "proc_exit")?;
+    linker.func_wrap(MODULE, "proc_exit", move |mut caller: Caller<'_, Host>, code: u32| {
+        Call::enter(&mut caller, number, &[u64::from(code)], |call| call.proc_exit(code)).map(|_| ())
     })?;
     Ok(())
 }

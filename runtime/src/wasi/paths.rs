@@ -77,7 +77,7 @@ impl Call<'_> {
         flags: u32,
         opened: u32,
     ) -> Result<()> {
-        self.memory.range(opened, 4)?;
+        self.memory.check(opened, 4)?;
         if open & !(CREATE | MUST_BE_DIRECTORY | EXCLUSIVE | TRUNCATE) != 0 || flags & !FDFLAGS != 0 {
             return Err(Errno::Inval.into());
         }
@@ -154,7 +154,7 @@ impl Call<'_> {
         size: u32,
         used: u32,
     ) -> Result<()> {
-        self.memory.range(used, 4)?;
+        self.memory.check(used, 4)?;
         let ino = self.find(fd, Rights::PATH_READLINK, 0, path, len)?;
         let Node::Symlink(target) = &self.wasi.files.tree().get(ino)?.node else { return Err(Errno::Inval.into()) };
         let part = &target.as_bytes()[..target.len().min(size as usize)];
@@ -236,11 +236,12 @@ impl Call<'_> {
 
     /// A path from the guest's memory.
     fn path(&mut self, path: u32, len: u32) -> Result<String> {
-        let bytes = self.memory.read(path, len)?;
-        if bytes.len() > MAX_PATH {
+        self.memory.check(path, len)?;
+        if len as usize > MAX_PATH {
             return Err(Errno::Nametoolong.into());
         }
         self.meter.charge_for(HostWork::PathByte, u64::from(len))?;
+        let bytes = self.memory.read(path, len)?;
         let path = std::str::from_utf8(bytes).map_err(|_| Errno::Ilseq)?;
         if path.contains('\0') {
             return Err(Errno::Inval.into());

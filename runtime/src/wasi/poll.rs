@@ -37,9 +37,9 @@ impl Call<'_> {
         if count == 0 || count > MAX_SUBSCRIPTIONS {
             return Err(Errno::Inval.into());
         }
-        self.memory.read(subscriptions, count * SUBSCRIPTION)?;
-        self.memory.range(events, count * EVENT)?;
-        self.memory.range(happened, 4)?;
+        self.memory.check(subscriptions, count * SUBSCRIPTION)?;
+        self.memory.check(events, count * EVENT)?;
+        self.memory.check(happened, 4)?;
         self.meter.charge_for(HostWork::Entry, u64::from(count))?;
         let waiting: Vec<_> =
             (0..count).map(|index| self.subscription(subscriptions + index * SUBSCRIPTION)).collect::<Result<_>>()?;
@@ -59,7 +59,7 @@ impl Call<'_> {
         Ok(())
     }
 
-    fn subscription(&self, at: u32) -> Result<Subscription> {
+    fn subscription(&mut self, at: u32) -> Result<Subscription> {
         let userdata = self.memory.array(at)?;
         let [event] = self.memory.array(at + 8)?;
         let (state, hangup) = match event {
@@ -77,7 +77,7 @@ impl Call<'_> {
     }
 
     /// How long until a clock subscription happens.
-    fn clock_wait(&self, at: u32) -> Result<std::result::Result<u64, Errno>> {
+    fn clock_wait(&mut self, at: u32) -> Result<std::result::Result<u64, Errno>> {
         let id = self.memory.u32(at)?;
         let timeout = u64::from_le_bytes(self.memory.array(at + 8)?);
         let flags = u16::from_le_bytes(self.memory.array(at + 24)?);

@@ -62,14 +62,16 @@ impl Call<'_> {
 
     /// The next bytes of the ChaCha20 keystream (RFC 8439, nonce 0, counter from 0) with the run's seed as the key.
     pub(super) fn random_get(&mut self, buffer: u32, len: u32) -> Result<()> {
-        let target = self.memory.range(buffer, len)?;
+        self.memory.check(buffer, len)?;
         self.meter.charge_for(HostWork::RandomByte, u64::from(len))?;
         let seed = &self.wasi.seed.0;
         let stream = self.wasi.random.get_or_insert_with(|| ChaCha20::new(seed.into(), &[0; 12].into()));
-        target.fill(0);
+        let filled = self.memory.fill(buffer, len, |target| {
+            target.fill(0);
+            stream.try_apply_keystream(target)
+        })?;
         // 256 GiB of randomness is all there is.
-        stream.try_apply_keystream(target).map_err(|_| Errno::Io)?;
-        Ok(())
+        Ok(filled.map_err(|_| Errno::Io)?)
     }
 
     pub(super) fn proc_exit(&mut self, code: u32) -> Result<()> {

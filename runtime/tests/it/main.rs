@@ -1,6 +1,7 @@
 //! Guests as WebAssembly text, run by the real engine.
 
 mod backend;
+mod calls;
 mod corpus;
 mod inference;
 mod jobs;

@@ -122,7 +122,7 @@ impl Script {
     pub(crate) fn module(&self) -> String {
         let mut imports = String::new();
         for (module, list) in [(wasi::MODULE, wasi::IMPORTS), (nn::MODULE, nn::IMPORTS)] {
-            for Import { name, params, results } in list {
+            for Import { name, params, results, .. } in list {
                 let types = |types: &[ValueType]| {
                     types.iter().map(|value| if *value == ValueType::I32 { " i32" } else { " i64" }).collect::<String>()
                 };
