@@ -43,8 +43,8 @@ enum Allocation {
 const POOL_SLOTS: u32 = 64;
 
 impl EngineArgs {
-    /// A runtime with these options; with a backend for models if `models` is set.
-    pub(crate) fn runtime(&self, global: &Global, models: bool) -> Result<Runtime> {
+    /// A runtime with these options, with a backend for models if `models` is set, that keeps so many of each item's host calls.
+    pub(crate) fn runtime(&self, global: &Global, models: bool, kept_host_calls: usize) -> Result<Runtime> {
         let engine = depx_runtime::EngineOptions {
             optimize: match self.optimize {
                 Optimize::None => depx_runtime::Optimize::None,
@@ -57,7 +57,15 @@ impl EngineArgs {
             interpreter: self.interpret,
         };
         let backend = if models { Some(backend(global)?) } else { None };
-        runtime(global, engine, backend, self.threads)
+        let options = RuntimeOptions {
+            engine,
+            cache_dir: Some(global.home.join("artifacts")),
+            backend,
+            parallelism: self.threads,
+            kept_host_calls,
+            ..RuntimeOptions::default()
+        };
+        Runtime::new(options).context("cannot set up the runtime")
     }
 }
 
@@ -95,17 +103,6 @@ pub(crate) fn workers(global: &Global, allow_weak: bool) -> Result<ProcessLaunch
         tracing::warn!("models cannot be run on this machine: {reason}; this node offers jobs without models only");
     }
     Ok(workers)
-}
-
-fn runtime(
-    global: &Global,
-    engine: depx_runtime::EngineOptions,
-    backend: Option<Arc<dyn Backend>>,
-    parallelism: NonZeroUsize,
-) -> Result<Runtime> {
-    let cache_dir = Some(global.home.join("artifacts"));
-    let options = RuntimeOptions { engine, cache_dir, backend, parallelism, ..RuntimeOptions::default() };
-    Runtime::new(options).context("cannot set up the runtime")
 }
 
 /// The profile in which `runtime` executes jobs of `class`.

@@ -10,6 +10,7 @@
 //!   was exceeded, 122: the job cannot be executed, 134: the guest trapped
 //! - of `devnet -- COMMAND` that command's; 128 and the signal's number if a signal ended it
 
+mod calls;
 mod coordinator;
 mod data;
 mod demo;

@@ -4,7 +4,7 @@ use crate::input::{Blobs, keep, read};
 use crate::local::{self, EngineArgs};
 use crate::{Global, run, show};
 use anyhow::{Context, Result, bail};
-use depx_protocol::{Blob, DeterminismClass, JobInput, JobSpec, ReceiptBundle, ResultCore, Verified};
+use depx_protocol::{Blob, Canonical, DeterminismClass, ItemLeaf, ItemPack, JobInput, JobSpec, ReceiptBundle, ResultCore, Verified};
 use depx_runtime::{Cancel, Job};
 use depx_transport::bounded;
 use serde_json::json;
@@ -31,6 +31,10 @@ pub(crate) struct ReplayArgs {
     /// A directory of such files, named by their hashes [default: blobs beside the receipt or its directory]
     #[arg(long, value_name = "DIR")]
     blobs: Vec<PathBuf>,
+    /// What its items came to, as `submit` writes it: names the first item that differs [default: items beside the receipt's
+    /// directory, if it belongs to the receipt's result]
+    #[arg(long, value_name = "FILE")]
+    items: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -74,8 +78,12 @@ pub(crate) fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
 pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<ExitCode> {
     let (bundle, verified) = load(&args.receipt)?;
     let blobs = args.find_blobs(&bundle)?;
+    let claimed_items = match &args.items {
+        Some(path) => Some(items(path, &bundle.result)?),
+        None => items(&args.beside().join("../items").join(verified.job.short()), &bundle.result).ok(),
+    };
     let claimed = &bundle.result;
-    let runtime = args.engine.runtime(global, claimed.class != DeterminismClass::Exact)?;
+    let runtime = args.engine.runtime(global, claimed.class != DeterminismClass::Exact, 0)?;
     let profile = local::profile(&runtime, claimed.class)?;
     if profile != claimed.profile {
         bail!(
@@ -87,18 +95,25 @@ pub(crate) fn replay(global: &Global, args: &ReplayArgs) -> Result<ExitCode> {
         );
     }
     let job = Job { id: verified.job, spec: bundle.job.spec.clone(), profile, blobs };
-    let replayed = runtime.run_job(&job, &Cancel::default())?.core;
-    let differences = differences(claimed, &replayed);
+    let done = runtime.run_job(&job, &Cancel::default())?;
+    let replayed = &done.core;
+    let differences = differences(claimed, replayed);
+    let leaves: Vec<_> = done.output.items.into_iter().map(|item| item.leaf).collect();
+    let first = claimed_items.and_then(|claimed| first_difference(&claimed, &leaves));
     let same = differences.is_empty();
     let value = json!({
         "same": same, "claimed": verified.result.to_string(), "replayed": replayed.hash().to_string(),
         "executor": verified.executor.to_string(), "differences": differences,
+        "first_item": first.as_ref().map(|first| json!({
+            "item": first.item, "differences": first.parts, "host_calls_differ": first.host_calls_differ,
+        })),
     });
     show::line(global, &value, || {
         if same {
             format!("same: executing the job again gives result {}", verified.result)
         } else {
-            let list: Vec<String> = differences.iter().map(|name| format!("  {name}")).collect();
+            let list = differences.iter().map(|name| format!("  {name}"));
+            let list: Vec<String> = list.chain(first.map(|first| first.told())).collect();
             format!(
                 "DIFFERENT: {} signed result {}, executing the job again gives {}; these parts differ:\n{}",
                 verified.executor,
@@ -123,13 +138,18 @@ pub(crate) fn load(path: &Path) -> Result<(ReceiptBundle, Verified)> {
 }
 
 impl ReplayArgs {
+    /// The directory of the receipt.
+    fn beside(&self) -> &Path {
+        self.receipt.parent().unwrap_or(Path::new("."))
+    }
+
     fn find_blobs(&self, bundle: &ReceiptBundle) -> Result<Blobs> {
         let mut given = Blobs::new();
         for path in &self.blob {
             keep(&mut given, read(path)?);
         }
         let mut directories = self.blobs.clone();
-        let beside = self.receipt.parent().unwrap_or(Path::new("."));
+        let beside = self.beside();
         directories.extend([beside.join("blobs"), beside.join("../blobs")]);
         let mut found = Blobs::new();
         for (role, blob) in roles(&bundle.job.spec) {
@@ -165,6 +185,49 @@ fn roles(spec: &JobSpec) -> impl Iterator<Item = (String, Blob)> {
     std::iter::once(("module".to_owned(), spec.module)).chain(files).chain(models).chain([input])
 }
 
+/// What each item of a result came to, from a file that is checked against the result: a pack of encoded leaves.
+fn items(path: &Path, result: &ResultCore) -> Result<Vec<ItemLeaf>> {
+    let pack = ItemPack::from_bytes(&read(path)?);
+    let pack = pack.ok().filter(|pack| pack.root() == result.items_root);
+    let pack = pack.with_context(|| format!("{} does not hold the items of this receipt's result", path.display()))?;
+    Ok(pack.0.iter().map(|leaf| ItemLeaf::from_bytes(leaf)).collect::<Result<_, _>>()?)
+}
+
+/// The first item of two results that is not the same.
+#[derive(PartialEq, Eq, Debug)]
+struct FirstDifference {
+    item: u64,
+    /// Names of what differs.
+    parts: Vec<&'static str>,
+    host_calls_differ: bool,
+}
+
+fn first_difference(claimed: &[ItemLeaf], replayed: &[ItemLeaf]) -> Option<FirstDifference> {
+    let (item, (claimed, replayed)) = (0..).zip(claimed.iter().zip(replayed)).find(|(_, (a, b))| a != b)?;
+    let parts = [
+        ("status", (claimed.status, claimed.code) == (replayed.status, replayed.code)),
+        ("fuel used", claimed.fuel_used == replayed.fuel_used),
+        ("peak memory", claimed.peak_memory_pages == replayed.peak_memory_pages),
+        ("output", (claimed.output, claimed.output_len) == (replayed.output, replayed.output_len)),
+        ("log length", claimed.log_len == replayed.log_len),
+        ("host calls", claimed.host_calls == replayed.host_calls),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect();
+    Some(FirstDifference { item, parts, host_calls_differ: claimed.host_calls != replayed.host_calls })
+}
+
+impl FirstDifference {
+    /// For people.
+    fn told(&self) -> String {
+        let calls = if self.host_calls_differ {
+            "its log of host calls differs too, so `depx run --host-calls` shows where"
+        } else {
+            "its log of host calls is the same: it was told the same and made something else of it"
+        };
+        format!("the first item that differs is {}, in {}; {calls}", self.item, self.parts.join(", "))
+    }
+}
+
 /// The names of the parts in which two results differ.
 fn differences(claimed: &ResultCore, replayed: &ResultCore) -> Vec<String> {
     let parts = [
@@ -180,4 +243,40 @@ fn differences(claimed: &ResultCore, replayed: &ResultCore) -> Vec<String> {
         ("inferences", claimed.inference_root == replayed.inference_root),
     ];
     parts.iter().filter(|(_, same)| !same).map(|(name, _)| (*name).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use depx_protocol::{Hash, HostCallLog, Status};
+
+    fn leaf(index: u64) -> ItemLeaf {
+        ItemLeaf {
+            index,
+            status: Status::Success,
+            code: 0,
+            fuel_used: 1,
+            peak_memory_pages: 1,
+            output: Hash::ZERO,
+            output_len: 0,
+            log_len: 0,
+            host_calls: HostCallLog::default(),
+        }
+    }
+
+    #[test]
+    fn the_first_item_that_differs_is_named_with_what_differs() {
+        let claimed: Vec<_> = (0..4).map(leaf).collect();
+        assert_eq!(first_difference(&claimed, &claimed), None);
+        let mut replayed = claimed.clone();
+        replayed[3].log_len = 1;
+        replayed[2].output_len = 7;
+        let first = first_difference(&claimed, &replayed).expect("a difference");
+        assert_eq!((first.item, &*first.parts, first.host_calls_differ), (2, &["output"][..], false));
+        assert!(first.told().starts_with("the first item that differs is 2, in output; its log of host calls is the same"));
+        replayed[1].host_calls.count = 1;
+        replayed[1].fuel_used = 2;
+        let first = first_difference(&claimed, &replayed).expect("a difference");
+        assert_eq!((first.item, &*first.parts, first.host_calls_differ), (1, &["fuel used", "host calls"][..], true));
+    }
 }

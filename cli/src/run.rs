@@ -2,7 +2,7 @@
 
 use crate::input::{JobArgs, Origin, PreparedJob};
 use crate::local::{self, EngineArgs};
-use crate::{Global, identity, show};
+use crate::{Global, calls, identity, show};
 use anyhow::{Context, Result};
 use depx_protocol::receipt::commitment;
 use depx_protocol::{
@@ -12,8 +12,9 @@ use depx_protocol::{
 use depx_runtime::{Cancel, Job, JobResult};
 use depx_transport::{random, unix_ms};
 use serde_json::json;
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -36,6 +37,9 @@ pub(crate) struct RunArgs {
     /// Write the files that it made under /out into a directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write the calls that it makes of its host into a file, a line for each
+    #[arg(long, value_name = "FILE")]
+    host_calls: Option<PathBuf>,
     /// Tell fuel, memory, time and result hash on standard error
     #[arg(long)]
     stats: bool,
@@ -57,7 +61,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     let Some(PreparedJob { spec, blobs }) = jobs.into_iter().next() else {
         unreachable!("an unlimited chunk holds every item")
     };
-    let runtime = args.engine.runtime(global, args.job.has_models())?;
+    let runtime = args.engine.runtime(global, args.job.has_models(), if args.host_calls.is_some() { calls::KEPT } else { 0 })?;
     let profile = local::profile(&runtime, spec.class)?;
     let signed = SignedJobSpec::sign(spec, &nobody);
     let job = Job { id: signed.verify()?, spec: signed.spec.clone(), profile, blobs };
@@ -72,6 +76,9 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     }
     if let Some(directory) = &args.out {
         write_files(directory, &result)?;
+    }
+    if let Some(path) = &args.host_calls {
+        write_host_calls(path, &result)?;
     }
     let core = &result.core;
     if global.json {
@@ -182,8 +189,20 @@ fn parse_seed(text: &str) -> Result<Seed, String> {
     number.map(u128::to_be_bytes).ok_or_else(|| "expected up to 32 hexadecimal digits, or `random`".to_owned())
 }
 
+/// Writes a line for each host call of each item.
+fn write_host_calls(path: &Path, result: &JobResult) -> Result<()> {
+    let write = || {
+        let mut file = BufWriter::new(File::create(path)?);
+        for (item, kept) in result.output.items.iter().zip(&result.host_calls) {
+            calls::write(&mut file, item.leaf.index, &item.leaf.host_calls, kept)?;
+        }
+        file.flush()
+    };
+    write().with_context(|| format!("cannot write host calls to {}", path.display()))
+}
+
 /// Writes each item's files below `directory`, those of a batch in a directory per item.
-fn write_files(directory: &std::path::Path, result: &JobResult) -> Result<()> {
+fn write_files(directory: &Path, result: &JobResult) -> Result<()> {
     for item in &result.output.items {
         let base = match result.output.items.len() {
             1 => directory.to_owned(),

@@ -99,6 +99,7 @@ pub(crate) fn result(result: &ResultCore) -> Value {
         "input_root": result.input_root.to_string(),
         "output_root": result.output_root.to_string(),
         "items_root": result.items_root.to_string(),
+        "host_calls_root": result.host_calls_root.to_string(),
         "inference_root": result.inference_root.to_string(),
         "snapshot": (result.snapshot != Hash::ZERO).then(|| result.snapshot.to_string()),
         "snapshot_fuel": result.snapshot_fuel,

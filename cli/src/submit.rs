@@ -5,7 +5,7 @@ use crate::network::{CoordinatorName, block_on};
 use crate::{Global, identity, show};
 use anyhow::{Context, Result};
 use depx_client::{Client, ClientError, Completed, JobEvent};
-use depx_protocol::{Address, Canonical, Consistency, Hash, ResultCore};
+use depx_protocol::{Address, Canonical, Consistency, Hash, ItemPack, ResultCore};
 use depx_transport::chain;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
@@ -247,7 +247,7 @@ fn is_success(result: &ResultCore) -> bool {
     result.status == depx_protocol::Status::Success
 }
 
-/// The directory that a submission fills: `output`, `files/`, `receipts/`, and `blobs/` for replaying.
+/// The directory that a submission fills: `output`, `files/`, `receipts/`, and `items/` and `blobs/` for replaying.
 struct Output {
     directory: PathBuf,
 }
@@ -283,6 +283,9 @@ impl Output {
                 }
                 item_number += 1;
             }
+            let leaves = completed.output.items.iter().map(|item| item.leaf.to_bytes());
+            let leaves = ItemPack::new(leaves).to_bytes();
+            write(&self.directory.join("items").join(completed.job.short()), &leaves)?;
             for receipt in &completed.receipts {
                 write(
                     &receipt_path(&self.directory, completed.job, receipt.receipt.body.executor),

@@ -71,6 +71,24 @@ fn replay_needs_every_blob_and_says_which() {
 }
 
 #[test]
+fn host_calls_are_written_a_line_for_each() {
+    let machine = machine_with_receipt();
+    let done = machine.run(["run", "--host-calls", "calls", "--stdin", "input", "echo.wasm"]);
+    assert_eq!((done.code, &*done.stdout), (0, "some input"), "{}", done.stderr);
+    let text = std::fs::read_to_string(machine.path("calls")).expect("it is there");
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() >= 2, "{text}");
+    for (index, line) in lines.iter().enumerate() {
+        assert!(line.starts_with(&format!("0 {index} fd_")) && line.contains(") = 0, fuel "), "{line}");
+    }
+    let again = machine.run(["run", "--host-calls", "again", "--interpret", "--stdin", "input", "echo.wasm"]);
+    assert_eq!((again.code, std::fs::read_to_string(machine.path("again")).expect("it is there")), (0, text));
+    let nowhere = machine.run(["run", "--host-calls", "no/where", "--stdin", "input", "echo.wasm"]);
+    assert_eq!(nowhere.code, 1);
+    assert!(nowhere.stderr.starts_with("error: cannot write host calls to no/where"), "{}", nowhere.stderr);
+}
+
+#[test]
 fn no_byte_of_a_receipt_file_can_be_changed() {
     let machine = machine_with_receipt();
     let good = machine.receipt("receipt").to_bytes();
