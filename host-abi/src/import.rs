@@ -36,7 +36,8 @@ impl Import {
     /// The module and the function that have a number, where there are any.
     pub fn numbered(number: u16) -> Option<(&'static str, &'static Self)> {
         let all = [(crate::wasi::MODULE, crate::wasi::IMPORTS), (crate::nn::MODULE, crate::nn::IMPORTS)];
-        let mut named = all.into_iter().flat_map(|(module, imports)| imports.iter().map(move |import| (module, import)));
+        let mut named =
+            all.into_iter().flat_map(|(module, imports)| imports.iter().map(move |import| (module, import)));
         named.find(|(_, import)| import.number == number)
     }
 }

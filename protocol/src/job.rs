@@ -6,7 +6,10 @@ use crate::hash::{Hash, Tag, blob_hash};
 use crate::identity::{Address, IdentityError, SecretKey, Signature};
 use crate::{VERSION, merkle};
 use minicbor::bytes::ByteVec;
+use minicbor::encode::{self, Encoder};
 use minicbor::{Decode, Encode};
+use sha2::{Digest, Sha256};
+use std::convert::Infallible;
 
 /// A job, complete: with the blobs that it names, any node can execute it and gets the same result.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -162,6 +165,57 @@ impl ItemPack {
     /// The input root: a tree over the items' contents.
     pub fn root(&self) -> Hash {
         merkle::root(self.0.iter().map(|item| item.as_slice()))
+    }
+}
+
+/// Hashes the items of an input one by one, as they stand in the blob that it names.
+#[derive(Clone, Debug)]
+pub struct InputHasher {
+    hasher: Sha256,
+    len: u64,
+    packed: bool,
+}
+
+impl InputHasher {
+    /// For as many items as `input` states.
+    pub fn new(input: &JobInput) -> Self {
+        match input {
+            JobInput::Compute(_) => Self { hasher: Sha256::new(), len: 0, packed: false },
+            JobInput::Batch { items, .. } => Self::pack(*items),
+        }
+    }
+
+    /// For an [`ItemPack`] of so many items.
+    pub fn pack(items: u64) -> Self {
+        let mut this = Self { hasher: Sha256::new(), len: 0, packed: true };
+        this.head(|encoder| encoder.array(items).map(|_| ()));
+        this
+    }
+
+    /// Adds the next item.
+    pub fn push(&mut self, item: &[u8]) {
+        if self.packed {
+            self.head(|encoder| encoder.bytes_len(item.len() as u64).map(|_| ()));
+        }
+        self.add(item);
+    }
+
+    /// The blob, if these were all the items.
+    pub fn finish(self) -> Blob {
+        Blob { hash: Hash(self.hasher.finalize().into()), len: self.len }
+    }
+
+    fn head(&mut self, encode: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Result<(), encode::Error<Infallible>>) {
+        let mut head = Vec::with_capacity(9);
+        match encode(&mut Encoder::new(&mut head)) {
+            Ok(()) => self.add(&head),
+            Err(error) => unreachable!("writing to memory cannot fail: {error}"),
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
     }
 }
 

@@ -31,7 +31,8 @@ pub use consensus::{Consistency, Decision, Tally};
 pub use hash::{Hash, Tag, blob_hash};
 pub use identity::{Address, ChannelProof, IdentityError, Role, SecretKey, Signature};
 pub use job::{
-    Blob, DeterminismClass, InputFile, ItemPack, JobInput, JobSpec, Limits, ModelRef, SignedJobSpec, SpecError,
+    Blob, DeterminismClass, InputFile, InputHasher, ItemPack, JobInput, JobSpec, Limits, ModelRef, SignedJobSpec,
+    SpecError,
 };
 pub use outcome::ResultBuilder;
 pub use receipt::{ReceiptBody, SignedReceipt, sign_batch};

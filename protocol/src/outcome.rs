@@ -1,11 +1,11 @@
 //! From what the items came to, one after the other, the result of their job.
 
+use crate::VERSION;
 use crate::cbor::Canonical;
 use crate::hash::Hash;
 use crate::job::DeterminismClass;
 use crate::merkle::TreeBuilder;
 use crate::result::{InferenceLeaf, ItemLeaf, ResultCore, Status};
-use crate::VERSION;
 
 /// A result under construction. It keeps a few hashes, however many items there are.
 #[derive(Clone, Default, Debug)]

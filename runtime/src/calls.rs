@@ -133,7 +133,8 @@ mod tests {
             assert_eq!(accesses.take_digest(), None, "it starts anew");
         }
         accesses.read(1024, b"text");
-        expect!["e44963126f36c92b2f7ed068f4500f39086f8ab6977861602c9834fc7af3fc27"].assert_eq(&accesses.take_digest().unwrap().to_string());
+        expect!["e44963126f36c92b2f7ed068f4500f39086f8ab6977861602c9834fc7af3fc27"]
+            .assert_eq(&accesses.take_digest().unwrap().to_string());
     }
 
     #[test]

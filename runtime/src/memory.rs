@@ -39,7 +39,8 @@ impl<'a> GuestMemory<'a> {
 
     pub(crate) fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), OutOfBounds> {
         let start = at as usize;
-        let target = start.checked_add(bytes.len()).and_then(|end| self.bytes.get_mut(start..end)).ok_or(OutOfBounds)?;
+        let target =
+            start.checked_add(bytes.len()).and_then(|end| self.bytes.get_mut(start..end)).ok_or(OutOfBounds)?;
         target.copy_from_slice(bytes);
         self.accesses.written(at, bytes);
         Ok(())

@@ -8,18 +8,20 @@ use crate::loaded::{LoadFailure, LoadedModels};
 use crate::prepare::{PrepareError, Prepared, Preparer};
 use crate::profile::Profile;
 use crate::prove::{self, Refused};
+use crate::stream::{Delivered, Feed, Finished, Run, StreamError, Streamed, held_len};
 use crate::watch::Watch;
 use crate::{
-    Cancel, Executable, HostFault, Inference, Job, JobResult, NamedModel, Outcome, Setting, Task, Volume, nn, wasi,
+    Cancel, Executable, HostFault, Job, JobResult, NamedModel, Outcome, Setting, StartsFrom, Task, Volume, nn, wasi,
 };
 use bytes::Bytes;
 use depx_models::Backend;
-use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, HostCallLeaf, JobInput, JobSpec, Status, merkle};
+use depx_protocol::merkle::TreeBuilder;
+use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, HostCallLeaf, JobInput, JobOutput, Status};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wasmtime::{Linker, Store};
 
 /// How to set up a [`Runtime`].
@@ -147,32 +149,102 @@ impl Runtime {
         self.run_job_with(job, cancel, &|_| ())
     }
 
-    /// Like [`Runtime::run_job`]. `progress` is called with the number of items done so far, from whichever thread has done one;
-    /// numbers may arrive out of order.
+    /// Like [`Runtime::run_job`]. `progress` is called with the number of items done so far, as they are done in order.
     pub fn run_job_with(
         &self,
         job: &Job,
         cancel: &Cancel,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<JobResult, HostFault> {
-        let watch = Watch::start(cancel, job.spec.limits.wall_ms);
-        match with_execution_stack(|| self.stages(job, &watch, progress)) {
-            Ok(result) => Ok(result),
-            Err(Halt::Refused(reason)) => Ok(prove::refused(job, reason)),
-            Err(Halt::Fault(fault)) => Err(fault),
+        let mut collected = Collected::new(self.0.max_job_output);
+        let sink = |finished| {
+            collected.add(finished)?;
+            progress(collected.output.items.len() as u64);
+            Ok(())
+        };
+        let open = || Ok(Feed::checked(&job.spec.input, unpack(job)?.into_iter().map(Ok)));
+        match self.stream(job, open, sink, cancel) {
+            Ok(streamed) => Ok(collected.into_result(streamed)),
+            Err(StreamError::Fault(fault)) => Err(fault),
+            // Neither source nor sink is a file or a connection.
+            Err(StreamError::Items(error) | StreamError::Sink(error)) => Err(HostFault::engine(error)),
         }
     }
 
-    fn stages(&self, job: &Job, watch: &Watch, progress: &(dyn Fn(u64) + Sync)) -> Result<JobResult, Halt> {
+    /// Like [`Runtime::run_job`] for a job of any length: its items come from `items`, one by one, and what they came to goes to
+    /// `sink`, in order. `job` need not hold the blob of its input; that the items are those which it names is found out at their
+    /// end, so that what the sink was given counts for nothing until there is a result. No more items are held at a time than a few
+    /// for each thread, and finished ones of 64 MiB together.
+    ///
+    /// An error of either ends the job; a source that blocks is not interrupted.
+    pub fn run_stream(
+        &self,
+        job: &Job,
+        items: impl Iterator<Item = io::Result<Bytes>> + Send,
+        mut sink: impl FnMut(Finished) -> io::Result<()> + Send,
+        cancel: &Cancel,
+    ) -> Result<Streamed, StreamError> {
+        let open = || Ok(Feed::unchecked(&job.spec.input, items));
+        self.stream(job, open, |finished| sink(finished).map_err(StreamError::Sink), cancel)
+    }
+
+    fn stream<I, S>(
+        &self,
+        job: &Job,
+        open: impl FnOnce() -> Result<Feed<I>, Halt>,
+        sink: S,
+        cancel: &Cancel,
+    ) -> Result<Streamed, StreamError>
+    where
+        I: Iterator<Item = io::Result<Bytes>> + Send,
+        S: FnMut(Finished) -> Result<(), StreamError> + Send,
+    {
+        let watch = Watch::start(cancel, job.spec.limits.wall_ms);
+        with_execution_stack(|| self.stages(job, open, sink, &watch))
+    }
+
+    fn stages<I, S>(
+        &self,
+        job: &Job,
+        open: impl FnOnce() -> Result<Feed<I>, Halt>,
+        sink: S,
+        watch: &Watch,
+    ) -> Result<Streamed, StreamError>
+    where
+        I: Iterator<Item = io::Result<Bytes>> + Send,
+        S: FnMut(Finished) -> Result<(), StreamError> + Send,
+    {
         job.spec.validate().map_err(HostFault::Spec)?;
         self.check_profile(job)?;
-        let items = Items::of(job)?;
-        let executable = self.prepare_module(job, &items)?;
+        let mut feed = match open() {
+            Ok(feed) => feed,
+            Err(Halt::Refused(reason)) => return Ok(prove::refused(job, reason, TreeBuilder::new().root())),
+            Err(Halt::Fault(fault)) => return Err(fault.into()),
+        };
+        let (executable, setting) = match self.ready(job, watch) {
+            Ok(ready) => ready,
+            Err(Halt::Refused(reason)) => return Ok(prove::refused(job, reason, feed.finish(&job.spec.input)?)),
+            Err(Halt::Fault(fault)) => return Err(fault.into()),
+        };
+        let run = Run { executable: &executable, setting, job, watch, kept_host_calls: self.0.kept_host_calls };
+        let threads = usize::try_from(job.spec.input.items()).unwrap_or(usize::MAX).min(self.0.parallelism.get());
+        let Delivered { result, detail } = run.all(threads, &mut feed, sink)?;
+        let input_root = feed.finish(&job.spec.input)?;
+        let core = result.finish(job.id, job.spec.class, job.profile, input_root);
+        // The initialisation is paid for once, whoever ran it.
+        let core = match executable.starts_from() {
+            Some(StartsFrom { snapshot, fuel }) => core.starting_from(snapshot, fuel),
+            None => core,
+        };
+        Ok(Streamed { core, detail })
+    }
+
+    /// Everything that the items of a job need.
+    fn ready(&self, job: &Job, watch: &Watch) -> Result<(Executable, Arc<Setting>), Halt> {
+        let executable = self.prepare_module(job)?;
         watch.check()?;
-        let models = self.load_models(job, &items)?;
-        let setting = Arc::new(setting(job, models)?);
-        let outcomes = self.run_items(&executable, &setting, job, &items, watch, progress)?;
-        Ok(prove::executed(job, items.root, outcomes, executable.starts_from()))
+        let models = self.load_models(job)?;
+        Ok((executable, Arc::new(setting(job, models)?)))
     }
 
     fn check_profile(&self, job: &Job) -> Result<(), HostFault> {
@@ -180,31 +252,29 @@ impl Runtime {
         if self.0.profiles.contains(&asked) { Ok(()) } else { Err(HostFault::Profile { profile: job.profile }) }
     }
 
-    fn prepare_module(&self, job: &Job, items: &Items) -> Result<Executable, Halt> {
+    fn prepare_module(&self, job: &Job) -> Result<Executable, Halt> {
         let wasm = blob(job, &job.spec.module)?;
         // Whoever filled the blobs has verified their hashes.
         let prepared = self.0.preparer.prepare_named(job.spec.module.hash, wasm);
         prepared.and_then(|prepared| self.link(&prepared)).map_err(|error| match error {
-            PrepareError::Refused(refusal) => {
-                items.refuse(Status::InvalidModule, refusal.code.number(), refusal.reason)
-            }
+            PrepareError::Refused(refusal) => refuse(Status::InvalidModule, refusal.code.number(), refusal.reason),
             PrepareError::Fault(fault) => Halt::Fault(fault),
         })
     }
 
-    fn load_models(&self, job: &Job, items: &Items) -> Result<Vec<NamedModel>, Halt> {
+    fn load_models(&self, job: &Job) -> Result<Vec<NamedModel>, Halt> {
         let mut loaded = Vec::with_capacity(job.spec.models.len());
         for declared in &job.spec.models {
             let onnx = blob(job, &declared.blob)?;
             let (DeterminismClass::Pinned, Some(models)) = (job.spec.class, &self.0.models) else {
                 let detail = format!("jobs of class {} cannot use models; ask for D2", job.spec.class.name());
-                return Err(items.refuse(Status::InvalidModel, MODEL_NOT_OFFERED, detail));
+                return Err(refuse(Status::InvalidModel, MODEL_NOT_OFFERED, detail));
             };
             let hash = declared.blob.hash;
             let model = models.load(hash, onnx).map_err(|failure| match failure {
                 LoadFailure::Invalid { reason } => {
                     let detail = bounded(&format!("model {:?}: {reason}", declared.name));
-                    items.refuse(Status::InvalidModel, MODEL_NOT_LOADABLE, detail)
+                    refuse(Status::InvalidModel, MODEL_NOT_LOADABLE, detail)
                 }
                 LoadFailure::Fault(fault) => Halt::Fault(fault),
             })?;
@@ -212,50 +282,13 @@ impl Runtime {
         }
         Ok(loaded)
     }
-
-    /// Runs every item, on as many threads as the options say, and gives what they came to in the items' order.
-    fn run_items(
-        &self,
-        executable: &Executable,
-        setting: &Arc<Setting>,
-        job: &Job,
-        items: &Items,
-        watch: &Watch,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<(Outcome, Duration)>, HostFault> {
-        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (done, held) = (AtomicU64::new(0), AtomicU64::new(0));
-        let run_one = |index: usize, input: &Bytes| {
-            let started = Instant::now();
-            let seed = JobSpec::seed(&job.id, index as u64);
-            let task = Task { setting: setting.clone(), input: input.clone(), seed };
-            let outcome = executable.run(&task, watch, self.0.kept_host_calls)?;
-            let size = held_len(&outcome);
-            if held.fetch_add(size, Ordering::Relaxed).saturating_add(size) > self.0.max_job_output {
-                return Err(HostFault::Resources { resource: "memory for the output of a job" });
-            }
-            Ok((index, outcome, started.elapsed()))
-        };
-        let run_some = || {
-            let mut finished = Vec::new();
-            while !failed.load(Ordering::Relaxed) {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(input) = items.inputs.get(index) else { break };
-                finished.push(run_one(index, input).inspect_err(|_| failed.store(true, Ordering::Relaxed))?);
-                progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-            }
-            Ok(finished)
-        };
-        let mut finished = on_threads(self.0.parallelism.get().min(items.inputs.len()), run_some)?;
-        finished.sort_unstable_by_key(|(index, ..)| *index);
-        Ok(finished.into_iter().map(|(_, outcome, time)| (outcome, time)).collect())
-    }
 }
 
-/// Runs `work` on `count` threads with stacks for guests, on this one alone if that is enough, and collects what they did.
-fn on_threads<T: Send>(count: usize, work: impl Fn() -> Result<Vec<T>, HostFault> + Sync) -> Result<Vec<T>, HostFault> {
+/// Runs `work` on `count` threads with stacks for guests, on this one alone if that is enough.
+pub(crate) fn on_threads(count: usize, work: impl Fn() + Sync) -> Result<(), HostFault> {
     if count <= 1 {
-        return work();
+        work();
+        return Ok(());
     }
     std::thread::scope(|scope| {
         let spawn = |_| {
@@ -265,11 +298,10 @@ fn on_threads<T: Send>(count: usize, work: impl Fn() -> Result<Vec<T>, HostFault
         };
         let threads = (0..count).map(spawn).collect::<Result<Vec<_>, _>>();
         let threads = threads.map_err(|_| HostFault::Resources { resource: "threads" })?;
-        let died = |_| HostFault::WorkerDied { reason: "a thread that ran an item panicked".into() };
         // All are joined before the first failure is given.
-        let done: Vec<_> = threads.into_iter().map(|thread| thread.join().map_err(died).flatten()).collect();
-        let done = done.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(done.into_iter().flatten().collect())
+        let joined: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+        let died = |_| HostFault::WorkerDied { reason: "a thread that ran an item panicked".into() };
+        joined.into_iter().collect::<Result<(), _>>().map_err(died)
     })
 }
 
@@ -285,37 +317,62 @@ pub fn with_execution_stack<R>(work: impl FnOnce() -> R) -> R {
     stacker::maybe_grow(EXECUTION_STACK, EXECUTION_STACK + STACK_MARGIN, work)
 }
 
-/// The inputs of a job's items.
-struct Items {
-    inputs: Vec<Bytes>,
-    root: Hash,
+/// The inputs of a job's items, from its blobs.
+fn unpack(job: &Job) -> Result<Vec<Bytes>, Halt> {
+    let input = &job.spec.input;
+    let content = blob(job, input.blob())?;
+    match input {
+        // The content itself, not a copy.
+        JobInput::Compute(_) => Ok(vec![content.clone()]),
+        JobInput::Batch { .. } => {
+            let pack = input.unpack(content).map_err(|error| {
+                let code = match error {
+                    DecodeError::ItemCount { .. } => INPUT_ITEM_COUNT,
+                    _ => INPUT_MALFORMED,
+                };
+                refuse(Status::InvalidInput, code, bounded(&format!("the input: {error}")))
+            })?;
+            Ok(pack.0.into_iter().map(|item| Bytes::from(Vec::from(item))).collect())
+        }
+    }
 }
 
-impl Items {
-    fn of(job: &Job) -> Result<Self, Halt> {
-        let input = &job.spec.input;
-        let content = blob(job, input.blob())?;
-        let inputs = match input {
-            // The content itself, not a copy.
-            JobInput::Compute(_) => vec![content.clone()],
-            JobInput::Batch { .. } => {
-                let pack = input.unpack(content).map_err(|error| {
-                    let code = match error {
-                        DecodeError::ItemCount { .. } => INPUT_ITEM_COUNT,
-                        _ => INPUT_MALFORMED,
-                    };
-                    let detail = bounded(&format!("the input: {error}"));
-                    Halt::Refused(Refused { status: Status::InvalidInput, code, input_root: None, detail })
-                })?;
-                pack.0.into_iter().map(|item| Bytes::from(Vec::from(item))).collect()
-            }
-        };
-        let root = merkle::root(&inputs);
-        Ok(Self { inputs, root })
+fn refuse(status: Status, code: u32, detail: String) -> Halt {
+    Halt::Refused(Refused { status, code, detail })
+}
+
+/// What all items of a job came to, held in memory.
+struct Collected {
+    output: JobOutput,
+    logs: Vec<Bytes>,
+    host_calls: Vec<Vec<HostCallLeaf>>,
+    times: Vec<Duration>,
+    held: u64,
+    max_held: u64,
+}
+
+impl Collected {
+    fn new(max_held: u64) -> Self {
+        let (logs, host_calls, times) = (Vec::new(), Vec::new(), Vec::new());
+        Self { output: JobOutput::default(), logs, host_calls, times, held: 0, max_held }
     }
 
-    fn refuse(&self, status: Status, code: u32, detail: String) -> Halt {
-        Halt::Refused(Refused { status, code, input_root: Some(self.root), detail })
+    fn add(&mut self, finished: Finished) -> Result<(), HostFault> {
+        self.held = self.held.saturating_add(held_len(&finished));
+        if self.held > self.max_held {
+            return Err(HostFault::Resources { resource: "memory for the output of a job" });
+        }
+        self.output.items.push(finished.output);
+        self.output.inferences.extend(finished.inferences);
+        self.logs.push(finished.log);
+        self.host_calls.push(finished.host_calls);
+        self.times.push(finished.time);
+        Ok(())
+    }
+
+    fn into_result(self, Streamed { core, detail }: Streamed) -> JobResult {
+        let Self { output, logs, host_calls, times, .. } = self;
+        JobResult { core, output, logs, host_calls, times, detail }
     }
 }
 
@@ -338,12 +395,4 @@ fn setting(job: &Job, models: Vec<NamedModel>) -> Result<Setting, HostFault> {
 fn blob<'j>(job: &'j Job, blob: &Blob) -> Result<&'j Bytes, HostFault> {
     let content = job.blobs.get(&blob.hash).filter(|content| content.len() as u64 == blob.len);
     content.ok_or(HostFault::MissingBlob { hash: blob.hash })
-}
-
-/// Bytes of memory that an outcome takes, about.
-fn held_len(outcome: &Outcome) -> u64 {
-    let files = outcome.files.iter().map(|file| file.path.len() + file.content.len()).sum::<usize>();
-    let inferences = outcome.inferences.len() * size_of::<Inference>();
-    let calls = outcome.kept_calls.len() * size_of::<HostCallLeaf>();
-    (size_of::<Outcome>() + outcome.stdout.len() + outcome.log.len() + files + inferences + calls) as u64
 }

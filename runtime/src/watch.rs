@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     cancel: Cancel,
+    /// Set when the job is over for another reason.
+    stop: Cancel,
     /// `None` when the limit lies beyond what this machine's clock can count.
     deadline: Option<Instant>,
     limit_ms: u64,
@@ -16,11 +18,16 @@ impl Watch {
     /// Starts the clock.
     pub(crate) fn start(cancel: &Cancel, limit_ms: u64) -> Self {
         let deadline = Instant::now().checked_add(Duration::from_millis(limit_ms));
-        Self { cancel: cancel.clone(), deadline, limit_ms }
+        Self { cancel: cancel.clone(), stop: Cancel::default(), deadline, limit_ms }
+    }
+
+    /// Has everything that runs under this watch end as if it were cancelled.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
     }
 
     pub(crate) fn check(&self) -> Result<(), HostFault> {
-        if self.cancel.is_cancelled() {
+        if self.cancel.is_cancelled() || self.stop.is_cancelled() {
             return Err(HostFault::Cancelled);
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {

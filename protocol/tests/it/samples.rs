@@ -8,10 +8,10 @@ use depx_protocol::wire::{
     RefuseReason, Reveal, Welcome,
 };
 use depx_protocol::{
-    Address, Assignment, Blob, Canonical, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog, InferenceLeaf, InputFile,
-    ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef, OutputFile, ReceiptBody,
-    ReceiptBundle, ResultCore, Role, SecretKey, Settlement, SignedAssignment, SignedJobSpec, SignedReceipt, Snapshot,
-    SnapshotGlobal, Status, Tag, VERSION, sign_batch,
+    Address, Assignment, Blob, Canonical, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog,
+    InferenceLeaf, InputFile, ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef,
+    OutputFile, ReceiptBody, ReceiptBundle, ResultCore, Role, SecretKey, Settlement, SignedAssignment, SignedJobSpec,
+    SignedReceipt, Snapshot, SnapshotGlobal, Status, Tag, VERSION, sign_batch,
 };
 
 pub(crate) const EXPORTER: [u8; 32] = [0xe7; 32];
@@ -112,7 +112,10 @@ pub(crate) fn host_calls() -> Vec<HostCallLeaf> {
 
 pub(crate) fn host_call_log() -> HostCallLog {
     let leaves = host_calls();
-    HostCallLog { count: leaves.len() as u64, root: depx_protocol::merkle::root(leaves.iter().map(Canonical::to_bytes)) }
+    HostCallLog {
+        count: leaves.len() as u64,
+        root: depx_protocol::merkle::root(leaves.iter().map(Canonical::to_bytes)),
+    }
 }
 
 /// Three items: one succeeds, one writes a file, one traps.

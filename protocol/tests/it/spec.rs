@@ -2,8 +2,8 @@
 
 use crate::samples;
 use depx_protocol::{
-    Blob, Canonical, DecodeError, HostCallLog, InputFile, ItemOutput, JobInput, JobOutput, JobSpec, ModelRef, OutputError,
-    ResultCore, SignedJobSpec, SpecError, Status,
+    Blob, Canonical, DecodeError, HostCallLog, InputFile, ItemOutput, JobInput, JobOutput, JobSpec, ModelRef,
+    OutputError, ResultCore, SignedJobSpec, SpecError, Status,
 };
 
 type Fault = fn(&mut JobSpec);

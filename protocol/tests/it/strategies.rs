@@ -6,10 +6,10 @@ use depx_protocol::wire::{
     RefuseReason, Reveal, Welcome,
 };
 use depx_protocol::{
-    Address, Assignment, Blob, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog, InferenceLeaf, InputFile, ItemLeaf,
-    ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef, OutputFile, ReceiptBody,
-    ReceiptBundle, ResultCore, Settlement, Signature, SignedAssignment, SignedJobSpec, SignedReceipt, Snapshot,
-    SnapshotGlobal, Status,
+    Address, Assignment, Blob, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog,
+    InferenceLeaf, InputFile, ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef,
+    OutputFile, ReceiptBody, ReceiptBundle, ResultCore, Settlement, Signature, SignedAssignment, SignedJobSpec,
+    SignedReceipt, Snapshot, SnapshotGlobal, Status,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -116,7 +116,10 @@ fn any_change_of_a_call_changes_the_root() {
         ("the order", text(&[YIELD, WRITE, SEEK, RANDOM].concat())),
         ("a call more", text(&[&base, YIELD].concat())),
         ("a call less", text(&[WRITE, YIELD, SEEK].concat())),
-        ("fuel in between", text(&[WRITE, "(drop (i32.mul (i32.const 1) (i32.const 1)))", YIELD, SEEK, RANDOM].concat())),
+        (
+            "fuel in between",
+            text(&[WRITE, "(drop (i32.mul (i32.const 1) (i32.const 1)))", YIELD, SEEK, RANDOM].concat()),
+        ),
         ("another function", text(&[WRITE, "(drop (call $close (i32.const 1)))", SEEK, RANDOM].concat())),
     ];
     let logs = variants.each_ref().map(|(what, text)| (what, run_in(&RUNTIME, text, |_| ()).host_calls));

@@ -10,5 +10,6 @@ mod outcomes;
 mod prepare;
 mod script;
 mod snapshot;
+mod stream;
 mod support;
 mod wasi;
