@@ -1,5 +1,6 @@
 //! A job from command-line options: what `run` and `submit` have in common.
 
+use crate::items::Items;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use depx_protocol::{
@@ -32,8 +33,8 @@ pub(crate) struct JobArgs {
     /// Its standard input [default: this command's own, unless that is a terminal]
     #[arg(long, value_name = "FILE", conflicts_with = "batch")]
     stdin: Option<PathBuf>,
-    /// Run it once per item: the files of a directory in order of their names, or the lines of a file
-    #[arg(long, value_name = "DIR|FILE")]
+    /// Run it once per item: the files of a directory in order of their names, or the lines of a file, or of standard input
+    #[arg(long, value_name = "DIR|FILE|-")]
     batch: Option<PathBuf>,
     /// Items of the --batch file are records of so many bytes instead of lines
     #[arg(long, value_name = "BYTES", requires = "batch")]
@@ -81,28 +82,70 @@ impl JobArgs {
         !self.model.is_empty()
     }
 
+    /// The one job that this is, without the blob of its input, and its items.
+    pub(crate) fn prepare_streamed(&self, client: Address, origin: Origin) -> Result<(PreparedJob, Items)> {
+        let parts = self.parts()?;
+        let items = match &self.batch {
+            None => Items::Whole(self.standard_input()?.into()),
+            Some(path) => self.open_batch(path)?,
+        };
+        let input = items.input()?;
+        if let Some(path) = &self.batch {
+            ensure!(input.items() > 0, "{} has no items; a batch needs at least one", path.display());
+        }
+        Ok((parts.job(client, origin, Consistency::Eventual, input)?, items))
+    }
+
     /// Reads everything and makes the specs: one, or for a batch one per `items_per_job` items, each with an origin of its own.
     pub(crate) fn prepare(
         &self,
         client: Address,
-        origin: impl Fn() -> Origin,
         consistency: Consistency,
         items_per_job: usize,
     ) -> Result<Vec<PreparedJob>> {
-        let mut common = Blobs::new();
-        let module = keep(&mut common, read(&self.module)?);
+        let parts = self.parts()?;
+        let job = |content: Vec<u8>, make: &dyn Fn(Blob) -> JobInput| -> Result<PreparedJob> {
+            let content = Bytes::from(content);
+            let mut job = parts.job(client, Origin::fresh(), consistency, make(Blob::of(&content)))?;
+            keep(&mut job.blobs, content);
+            Ok(job)
+        };
+        let Some(path) = &self.batch else { return Ok(vec![job(self.standard_input()?, &JobInput::Compute)?]) };
+        let items = self.open_batch(path)?;
+        let mut items = items.iter()?;
+        let mut jobs = Vec::new();
+        loop {
+            let chunk: Vec<Bytes> = items.by_ref().take(items_per_job.max(1)).collect::<Result<_, _>>()?;
+            if chunk.is_empty() {
+                break;
+            }
+            let items = chunk.len() as u64;
+            jobs.push(job(ItemPack::new(chunk).to_bytes(), &|pack| JobInput::Batch { pack, items })?);
+        }
+        ensure!(!jobs.is_empty(), "{} has no items; a batch needs at least one", path.display());
+        Ok(jobs)
+    }
+
+    fn open_batch(&self, path: &Path) -> Result<Items> {
+        Items::open(path, self.record_bytes)
+    }
+
+    /// Reads what all jobs have in common.
+    fn parts(&self) -> Result<Parts> {
+        let mut blobs = Blobs::new();
+        let module = keep(&mut blobs, read(&self.module)?);
         let mut files = Vec::new();
         for option in &self.file {
             let (path, file) = pair(option, "--file", "GUEST=FILE")?;
             files.push(InputFile {
                 path: path.trim_start_matches('/').to_owned(),
-                blob: keep(&mut common, read(Path::new(file))?),
+                blob: keep(&mut blobs, read(Path::new(file))?),
             });
         }
         let mut models = Vec::new();
         for option in &self.model {
             let (name, file) = pair(option, "--model", "NAME=FILE")?;
-            models.push(ModelRef { name: name.to_owned(), blob: keep(&mut common, read(Path::new(file))?) });
+            models.push(ModelRef { name: name.to_owned(), blob: keep(&mut blobs, read(Path::new(file))?) });
         }
         let mut env = Vec::new();
         for option in &self.env {
@@ -118,42 +161,7 @@ impl JobArgs {
             wall_ms: self.timeout.saturating_mul(1000),
             ..Limits::DEFAULT
         };
-        let job = |input: Vec<u8>, make: &dyn Fn(Blob) -> JobInput| {
-            let mut blobs = common.clone();
-            let input = make(keep(&mut blobs, input.into()));
-            let Origin { nonce, created_ms } = origin();
-            let spec = JobSpec {
-                version: VERSION,
-                client,
-                nonce,
-                created_ms,
-                module,
-                args: self.args.clone(),
-                env: env.clone(),
-                files: files.clone(),
-                models: models.clone(),
-                input,
-                class,
-                consistency,
-                limits,
-            };
-            spec.validate()?;
-            Ok(PreparedJob { spec, blobs })
-        };
-        match &self.batch {
-            None => Ok(vec![job(self.standard_input()?, &JobInput::Compute)?]),
-            Some(path) => {
-                let items = self.items(path)?;
-                ensure!(!items.is_empty(), "{} has no items; a batch needs at least one", path.display());
-                let chunks = items.chunks(items_per_job.max(1));
-                chunks
-                    .map(|chunk| {
-                        let items = chunk.len() as u64;
-                        job(ItemPack::new(chunk.iter().cloned()).to_bytes(), &|pack| JobInput::Batch { pack, items })
-                    })
-                    .collect()
-            }
-        }
+        Ok(Parts { blobs, module, args: self.args.clone(), env, files, models, class, limits })
     }
 
     fn standard_input(&self) -> Result<Vec<u8>> {
@@ -167,29 +175,46 @@ impl JobArgs {
             }
         }
     }
+}
 
-    fn items(&self, path: &Path) -> Result<Vec<Vec<u8>>> {
-        if path.is_dir() {
-            let entries = std::fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
-            let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-            files.retain(|file| file.is_file());
-            files.sort();
-            return files.iter().map(|file| Ok(read(file)?.into())).collect();
-        }
-        let content = read(path)?;
-        match self.record_bytes {
-            None => Ok(content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()),
-            Some(0) => bail!("--record-bytes must be at least 1"),
-            Some(size) => {
-                let over = content.len() % size;
-                ensure!(
-                    over == 0,
-                    "{} is not a whole number of records of {size} bytes: {over} left over",
-                    path.display()
-                );
-                Ok(content.chunks(size).map(<[u8]>::to_vec).collect())
-            }
-        }
+/// What all jobs of one command have in common.
+struct Parts {
+    blobs: Blobs,
+    module: Blob,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    files: Vec<InputFile>,
+    models: Vec<ModelRef>,
+    class: DeterminismClass,
+    limits: Limits,
+}
+
+impl Parts {
+    /// A job with this input, whose blob is not among its blobs.
+    fn job(
+        &self,
+        client: Address,
+        Origin { nonce, created_ms }: Origin,
+        consistency: Consistency,
+        input: JobInput,
+    ) -> Result<PreparedJob> {
+        let spec = JobSpec {
+            version: VERSION,
+            client,
+            nonce,
+            created_ms,
+            module: self.module,
+            args: self.args.clone(),
+            env: self.env.clone(),
+            files: self.files.clone(),
+            models: self.models.clone(),
+            input,
+            class: self.class,
+            consistency,
+            limits: self.limits,
+        };
+        spec.validate()?;
+        Ok(PreparedJob { spec, blobs: self.blobs.clone() })
     }
 }
 

@@ -17,6 +17,7 @@ mod demo;
 mod devnet;
 mod identity;
 mod input;
+mod items;
 mod local;
 mod network;
 #[cfg(target_os = "linux")]

@@ -4,7 +4,9 @@ use crate::input::{Blobs, keep, read};
 use crate::local::{self, EngineArgs};
 use crate::{Global, run, show};
 use anyhow::{Context, Result, bail};
-use depx_protocol::{Blob, Canonical, DeterminismClass, ItemLeaf, ItemPack, JobInput, JobSpec, ReceiptBundle, ResultCore, Verified};
+use depx_protocol::{
+    Blob, Canonical, DeterminismClass, ItemLeaf, ItemPack, JobInput, JobSpec, ReceiptBundle, ResultCore, Verified,
+};
 use depx_runtime::{Cancel, Job};
 use depx_transport::bounded;
 use serde_json::json;
@@ -273,7 +275,9 @@ mod tests {
         replayed[2].output_len = 7;
         let first = first_difference(&claimed, &replayed).expect("a difference");
         assert_eq!((first.item, &*first.parts, first.host_calls_differ), (2, &["output"][..], false));
-        assert!(first.told().starts_with("the first item that differs is 2, in output; its log of host calls is the same"));
+        assert!(
+            first.told().starts_with("the first item that differs is 2, in output; its log of host calls is the same")
+        );
         replayed[1].host_calls.count = 1;
         replayed[1].fuel_used = 2;
         let first = first_difference(&claimed, &replayed).expect("a difference");

@@ -6,14 +6,14 @@ use crate::{Global, calls, identity, show};
 use anyhow::{Context, Result};
 use depx_protocol::receipt::commitment;
 use depx_protocol::{
-    Address, Assignment, Canonical, Consistency, Hash, LeaseId, ReceiptBody, ReceiptBundle, SecretKey, Settlement,
-    SignedAssignment, SignedJobSpec, VERSION, sign_batch,
+    Address, Assignment, Canonical, Hash, ItemOutput, LeaseId, OutputFile, ReceiptBody, ReceiptBundle, ResultCore,
+    SecretKey, Settlement, SignedAssignment, SignedJobSpec, VERSION, sign_batch,
 };
-use depx_runtime::{Cancel, Job, JobResult};
+use depx_runtime::{Cancel, Finished, Job, Streamed};
 use depx_transport::{random, unix_ms};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -57,76 +57,137 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     let key = identity::load_or_make(&identity::default_path(global))?;
     let nobody = SecretKey::from_bytes(&NOBODY)?;
     let origin = Origin { nonce: args.seed, created_ms: args.timestamp };
-    let jobs = args.job.prepare(nobody.address(), || origin, Consistency::Eventual, usize::MAX)?;
-    let Some(PreparedJob { spec, blobs }) = jobs.into_iter().next() else {
-        unreachable!("an unlimited chunk holds every item")
-    };
-    let runtime = args.engine.runtime(global, args.job.has_models(), if args.host_calls.is_some() { calls::KEPT } else { 0 })?;
+    let (PreparedJob { spec, blobs }, items) = args.job.prepare_streamed(nobody.address(), origin)?;
+    let runtime =
+        args.engine.runtime(global, args.job.has_models(), if args.host_calls.is_some() { calls::KEPT } else { 0 })?;
     let profile = local::profile(&runtime, spec.class)?;
     let signed = SignedJobSpec::sign(spec, &nobody);
     let job = Job { id: signed.verify()?, spec: signed.spec.clone(), profile, blobs };
 
     let (started_ms, started) = (unix_ms(), Instant::now());
-    let result = runtime.run_job(&job, &Cancel::default())?;
+    let mut output = Output::open(global, &args, job.spec.input.items())?;
+    let take = |finished: Finished| output.take(&finished).map_err(io::Error::other);
+    let ran = runtime.run_stream(&job, items.iter()?, take, &Cancel::default());
     let elapsed = started.elapsed();
-
-    if let Some(path) = &args.receipt {
-        let bundle = local_receipt(signed, &result, profile, &key, started_ms);
-        std::fs::write(path, bundle.to_bytes()).with_context(|| format!("cannot write receipt {}", path.display()))?;
-    }
-    if let Some(directory) = &args.out {
-        write_files(directory, &result)?;
-    }
-    if let Some(path) = &args.host_calls {
-        write_host_calls(path, &result)?;
-    }
-    let core = &result.core;
+    let kept = ran.map_err(anyhow::Error::from).and_then(|streamed| {
+        if let Some(path) = &args.receipt {
+            let bundle = local_receipt(signed, &streamed.core, profile, &key, started_ms);
+            let written = std::fs::write(path, bundle.to_bytes());
+            written.with_context(|| format!("cannot write receipt {}", path.display()))?;
+        }
+        output.close()?;
+        Ok(streamed)
+    });
+    let Streamed { core, detail } = kept.inspect_err(|_| output.give_up())?;
     if global.json {
-        let items = result.output.items.iter().zip(&result.logs).map(|(item, log)| {
-            json!({"status": format!("{:?}", item.leaf.status), "code": item.leaf.code, "fuel_used": item.leaf.fuel_used,
-                "stdout": show::guest_bytes(&item.stdout), "stderr": show::guest_bytes(log)})
-        });
-        let mut value = show::result(core);
-        value["output"] = items.collect();
-        value["detail"] = json!(result.detail);
+        let mut value = show::result(&core);
+        value["detail"] = json!(detail);
         value["seconds"] = json!(elapsed.as_secs_f64());
-        show::print(value);
-    } else {
-        let (mut stdout, mut stderr) = (std::io::stdout().lock(), std::io::stderr().lock());
-        for (item, log) in result.output.items.iter().zip(&result.logs) {
-            // A reader that has enough of it is no failure of the job.
-            let _ = stderr.write_all(log).and_then(|()| stdout.write_all(&item.stdout));
+        output.finish_json(&value);
+        return Ok(show::exit_code(&core));
+    }
+    let mut stderr = io::stderr().lock();
+    if args.stats || !matches!(core.status, depx_protocol::Status::Success | depx_protocol::Status::ExitCode) {
+        let detail = detail.map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let _ = writeln!(stderr, "depx: {}{detail}", show::status(&core));
+    }
+    if args.stats {
+        let _ = writeln!(
+            stderr,
+            "depx: {} item(s), {} fuel, {} KiB of memory, {}\ndepx: result {}",
+            core.item_count,
+            show::grouped(core.fuel_used),
+            show::grouped(u64::from(core.peak_memory_pages) * 64),
+            show::duration(elapsed),
+            core.hash(),
+        );
+    }
+    Ok(show::exit_code(&core))
+}
+
+/// Where what the items came to goes, each when it is its turn.
+struct Output {
+    json: bool,
+    /// Where files go, below a directory for each item if there are several.
+    directory: Option<PathBuf>,
+    several: bool,
+    host_calls: Option<(PathBuf, BufWriter<File>)>,
+    taken: u64,
+}
+
+/// How the object begins that `--json` prints.
+const OUTPUT: &str = "{\"output\":[";
+
+impl Output {
+    fn open(global: &Global, args: &RunArgs, items: u64) -> Result<Self> {
+        let create = |path: &PathBuf| {
+            let file = File::create(path).with_context(|| cannot_write_calls(path))?;
+            anyhow::Ok((path.clone(), BufWriter::new(file)))
+        };
+        let host_calls = args.host_calls.as_ref().map(create).transpose()?;
+        Ok(Self { json: global.json, directory: args.out.clone(), several: items > 1, host_calls, taken: 0 })
+    }
+
+    fn take(&mut self, finished: &Finished) -> Result<()> {
+        let ItemOutput { leaf, stdout, files } = &finished.output;
+        if let Some((path, file)) = &mut self.host_calls {
+            let written = calls::write(file, leaf.index, &leaf.host_calls, &finished.host_calls);
+            written.with_context(|| cannot_write_calls(path))?;
         }
-        let _ = stdout.flush();
-        if args.stats || !matches!(core.status, depx_protocol::Status::Success | depx_protocol::Status::ExitCode) {
-            let detail = result.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
-            let _ = writeln!(stderr, "depx: {}{detail}", show::status(core));
+        if let Some(directory) = &self.directory {
+            let several = self.several.then(|| directory.join(format!("{:06}", leaf.index)));
+            write_files(several.as_ref().unwrap_or(directory), files)?;
         }
-        if args.stats {
-            let _ = writeln!(
-                stderr,
-                "depx: {} item(s), {} fuel, {} KiB of memory, {}\ndepx: result {}",
-                core.item_count,
-                show::grouped(core.fuel_used),
-                show::grouped(u64::from(core.peak_memory_pages) * 64),
-                show::duration(elapsed),
-                core.hash(),
-            );
+        // A reader that has enough of it is no failure of the job.
+        let _ = if self.json {
+            let value = json!({"status": format!("{:?}", leaf.status), "code": leaf.code, "fuel_used": leaf.fuel_used,
+                "stdout": show::guest_bytes(stdout), "stderr": show::guest_bytes(&finished.log)});
+            write!(io::stdout(), "{}{value}", if self.taken == 0 { OUTPUT } else { "," })
+        } else {
+            io::stderr().write_all(&finished.log).and_then(|()| io::stdout().write_all(stdout))
+        };
+        self.taken += 1;
+        Ok(())
+    }
+
+    /// All items were taken.
+    fn close(&mut self) -> Result<()> {
+        let _ = io::stdout().flush();
+        match &mut self.host_calls {
+            Some((path, file)) => file.flush().with_context(|| cannot_write_calls(path)),
+            None => Ok(()),
         }
     }
-    Ok(show::exit_code(core))
+
+    /// The rest of the object that the items are in.
+    fn finish_json(&self, value: &Value) {
+        let before = if self.taken == 0 { OUTPUT } else { "" };
+        show::print(format_args!("{before}],{}", &value.to_string()[1..]));
+    }
+
+    /// There is no result: ends the line.
+    fn give_up(&self) {
+        let _ = io::stdout().flush();
+        if self.json && self.taken > 0 {
+            show::print("]}");
+        }
+    }
+}
+
+fn cannot_write_calls(path: &Path) -> String {
+    format!("cannot write host calls to {}", path.display())
 }
 
 /// A receipt in which this machine is coordinator and executor, and nobody the client: what was executed is as checkable as ever,
 /// that others agree is not claimed.
 fn local_receipt(
     job: SignedJobSpec,
-    result: &JobResult,
+    result: &ResultCore,
     profile: Hash,
     key: &SecretKey,
     started_ms: u64,
 ) -> ReceiptBundle {
-    let (id, me, settlement) = (result.core.job, key.address(), Settlement::default());
+    let (id, me, settlement) = (result.job, key.address(), Settlement::default());
     let assignment = Assignment {
         version: VERSION,
         job: id,
@@ -139,7 +200,7 @@ fn local_receipt(
         expires_ms: started_ms,
         settlement,
     };
-    let (salt, hash) = (random(), result.core.hash());
+    let (salt, hash) = (random(), result.hash());
     let body = ReceiptBody {
         version: VERSION,
         result: hash,
@@ -158,13 +219,7 @@ fn local_receipt(
     let Some(receipt) = sign_batch(vec![body], &settlement, key).pop() else {
         unreachable!("one body gives one receipt")
     };
-    ReceiptBundle {
-        job,
-        assignment: SignedAssignment::sign(assignment, key),
-        result: result.core.clone(),
-        salt,
-        receipt,
-    }
+    ReceiptBundle { job, assignment: SignedAssignment::sign(assignment, key), result: result.clone(), salt, receipt }
 }
 
 /// Whether `client` stands for no one: its key is public.
@@ -189,32 +244,14 @@ fn parse_seed(text: &str) -> Result<Seed, String> {
     number.map(u128::to_be_bytes).ok_or_else(|| "expected up to 32 hexadecimal digits, or `random`".to_owned())
 }
 
-/// Writes a line for each host call of each item.
-fn write_host_calls(path: &Path, result: &JobResult) -> Result<()> {
-    let write = || {
-        let mut file = BufWriter::new(File::create(path)?);
-        for (item, kept) in result.output.items.iter().zip(&result.host_calls) {
-            calls::write(&mut file, item.leaf.index, &item.leaf.host_calls, kept)?;
-        }
-        file.flush()
-    };
-    write().with_context(|| format!("cannot write host calls to {}", path.display()))
-}
-
-/// Writes each item's files below `directory`, those of a batch in a directory per item.
-fn write_files(directory: &Path, result: &JobResult) -> Result<()> {
-    for item in &result.output.items {
-        let base = match result.output.items.len() {
-            1 => directory.to_owned(),
-            _ => directory.join(format!("{:06}", item.leaf.index)),
-        };
-        for file in &item.files {
-            // Guests' paths come from an in-memory tree: without a root, `..` or empty parts.
-            let path = base.join(&file.path);
-            let parent = path.parent().unwrap_or(&base);
-            std::fs::create_dir_all(parent).with_context(|| format!("cannot make directory {}", parent.display()))?;
-            std::fs::write(&path, &*file.content).with_context(|| format!("cannot write {}", path.display()))?;
-        }
+/// Writes an item's files below `base`.
+fn write_files(base: &Path, files: &[OutputFile]) -> Result<()> {
+    for file in files {
+        // Guests' paths come from an in-memory tree: without a root, `..` or empty parts.
+        let path = base.join(&file.path);
+        let parent = path.parent().unwrap_or(base);
+        std::fs::create_dir_all(parent).with_context(|| format!("cannot make directory {}", parent.display()))?;
+        std::fs::write(&path, &*file.content).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

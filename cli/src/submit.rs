@@ -1,6 +1,6 @@
 //! `depx submit`.
 
-use crate::input::{JobArgs, Origin, PreparedJob};
+use crate::input::{JobArgs, PreparedJob};
 use crate::network::{CoordinatorName, block_on};
 use crate::{Global, identity, show};
 use anyhow::{Context, Result};
@@ -55,7 +55,7 @@ impl From<ConsistencyName> for Consistency {
 
 pub(crate) fn submit(global: &Global, args: SubmitArgs) -> Result<ExitCode> {
     let key = identity::load_or_make(&identity::default_path(global))?;
-    let jobs = args.job.prepare(key.address(), Origin::fresh, args.consistency.into(), args.items_per_job)?;
+    let jobs = args.job.prepare(key.address(), args.consistency.into(), args.items_per_job)?;
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("depx-{}", jobs[0].spec.id().short())));
     block_on(async {
         let coordinator = args.coordinator.resolve()?;

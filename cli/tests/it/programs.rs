@@ -38,6 +38,31 @@ fn a_batch_is_lines_files_or_records() {
 }
 
 #[test]
+fn a_batch_on_standard_input_is_that_of_a_file() {
+    let machine = Machine::new();
+    machine.guest("echo.wasm", ECHO);
+    let content = "one\ntwo\nthree\nfour";
+    machine.write("lines", content);
+    let run = |batch: &str, options: &[&str]| {
+        let mut command = machine.depx(["run", "--json", "--batch", batch, "--receipt", "receipt"]);
+        command.args(options).arg("echo.wasm");
+        let done = finish(command, content.as_bytes());
+        let told = done.lines().pop().unwrap_or_else(|| panic!("{batch} {options:?}: {done:?}"));
+        (told["result"].clone(), told["output"].clone(), machine.receipt("receipt").result)
+    };
+    for options in [&[][..], &["--record-bytes", "6"], &["--threads", "2"]] {
+        let expected = run("lines", options);
+        assert!(expected.1.as_array().is_some_and(|items| items.len() >= 3), "{expected:?}");
+        assert_eq!(run("-", options), expected, "{options:?}");
+    }
+    // As it comes, in order.
+    let done = finish(machine.depx(["run", "--batch", "-", "--threads", "2", "echo.wasm"]), content.as_bytes());
+    assert_eq!((done.code, &*done.stdout, &*done.stderr), (0, content, ""));
+    let empty = finish(machine.depx(["run", "--batch", "-", "echo.wasm"]), b"");
+    assert_eq!((empty.code, &*empty.stderr), (1, "error: - has no items; a batch needs at least one\n"));
+}
+
+#[test]
 fn a_c_program_runs_unchanged() {
     let Some(guest) = built_guest("DEPX_C_GUESTS", "ordinary.wasm") else { return };
     let machine = Machine::new();

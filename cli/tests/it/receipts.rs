@@ -83,6 +83,11 @@ fn host_calls_are_written_a_line_for_each() {
     }
     let again = machine.run(["run", "--host-calls", "again", "--interpret", "--stdin", "input", "echo.wasm"]);
     assert_eq!((again.code, std::fs::read_to_string(machine.path("again")).expect("it is there")), (0, text));
+    machine.write("lines", "one\ntwo\n");
+    machine.run(["run", "--host-calls", "batch", "--batch", "lines", "echo.wasm"]);
+    let text = std::fs::read_to_string(machine.path("batch")).expect("it is there");
+    let items: Vec<_> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(items, ["0", "0", "1", "1"], "{text}");
     let nowhere = machine.run(["run", "--host-calls", "no/where", "--stdin", "input", "echo.wasm"]);
     assert_eq!(nowhere.code, 1);
     assert!(nowhere.stderr.starts_with("error: cannot write host calls to no/where"), "{}", nowhere.stderr);
