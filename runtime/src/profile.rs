@@ -68,7 +68,7 @@ mod tests {
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());
-        expect!["bc82e29802976aebeaccb2ba128e933eddd3fe36b67a18c354e8034b9259e651"]
+        expect!["5ab450943d921d8eb2fc01663f4769380f7f02faefac8b2a99696211e41a8984"]
             .assert_eq(&Profile::exact().hash().to_string());
     }
 

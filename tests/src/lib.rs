@@ -5,8 +5,8 @@ use depx_client::Client;
 use depx_coordinator::{Coordinator, CoordinatorConfig, CoordinatorEvent};
 use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
 use depx_protocol::{
-    Blob, Consistency, DeterminismClass, Hash, HostCallLog, ItemLeaf, ItemOutput, JobInput, JobOutput, JobSpec, Limits, SecretKey,
-    Settlement, Status, VERSION, merkle,
+    Blob, Consistency, DeterminismClass, Hash, HostCallLog, ItemLeaf, ItemOutput, JobInput, JobOutput, JobSpec, Limits,
+    SecretKey, Settlement, Status, VERSION, merkle,
 };
 use depx_runtime::{Cancel, HostFault, Job, JobResult, Worker, WorkerLauncher};
 pub use depx_transport::chain;
@@ -85,7 +85,14 @@ impl Worker for StandIn {
             inferences: Vec::new(),
         };
         let core = output.result(job.id, job.spec.class, job.profile, merkle::root([&input]));
-        Ok(JobResult { core, output, logs: vec![Bytes::new()], host_calls: Vec::new(), times: vec![Duration::ZERO], detail: None })
+        Ok(JobResult {
+            core,
+            output,
+            logs: vec![Bytes::new()],
+            host_calls: Vec::new(),
+            times: vec![Duration::ZERO],
+            detail: None,
+        })
     }
 }
 

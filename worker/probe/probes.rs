@@ -96,7 +96,14 @@ fn honest(job: &Job, stdout: Vec<u8>) -> JobResult {
     let item = ItemOutput { leaf, stdout: ByteVec::from(stdout), files: Vec::new() };
     let output = JobOutput { items: vec![item], inferences: Vec::new() };
     let core = output.result(job.id, job.spec.class, job.profile, Hash::ZERO);
-    JobResult { core, output, logs: vec![Bytes::new()], host_calls: Vec::new(), times: vec![Duration::ZERO], detail: None }
+    JobResult {
+        core,
+        output,
+        logs: vec![Bytes::new()],
+        host_calls: Vec::new(),
+        times: vec![Duration::ZERO],
+        detail: None,
+    }
 }
 
 fn lies(job: &Job, how: &str) -> JobResult {

@@ -136,12 +136,12 @@ fn results_never_change() {
         core.hash()
     );
     expect_test::expect![[r#"
-        profile bc82e29802976aebeaccb2ba128e933eddd3fe36b67a18c354e8034b9259e651
+        profile 5ab450943d921d8eb2fc01663f4769380f7f02faefac8b2a99696211e41a8984
         fuel 411898
         pages 5
         output 966 bytes, dced1d191b0fc2f1e561e8dd3b49a45918d84b845da137326820150b5f1c6031
-        items 7fd803a41b4e99c35ac08a548e7a824a65829f282292c51beedd594396686e02
-        result 1cb8c4064d8f2d1b45ec132fd7495fe5298c37e8c9f7abc08e96056e85cca7a3
+        items 74524a63421a852f31aa58a650243cf00e836d283ce9bf09252383b06e41fba1
+        result 412fc34fa3e5f7efacc54a4cf0c2f40ddf4cb4ecefc1cffc9707d4374b043d30
     "#]]
     .assert_eq(&summary);
 }

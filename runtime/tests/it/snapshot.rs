@@ -185,7 +185,7 @@ fn snapshots_never_change() {
         snapshot 663ec778bcb58b1a279294f6e212d75886fa0f8614158f26222222de1219beb2
         snapshot fuel 132138
         fuel 1319152
-        result 60f595a2ec625ae0e86c79e3b575e38f7ae4d820896e75043ad0cf27fb2a86f5
+        result 915d55f9b877ef85ca2fa58f9da839e22013b2657dbb75fd1bc76194fbee83e7
     "#]]
     .assert_eq(&format!(
         "snapshot {}\nsnapshot fuel {}\nfuel {}\nresult {}\n",
