@@ -210,8 +210,8 @@ fn check(cases: &[Case], run: impl Fn(&[&str]) -> Done) {
         assert_eq!(told.code, *code, "{arguments:?}: {told:?}");
         let (answers, errors) = (told.lines(), json_lines(&told.stderr));
         let errors = errors.iter().map(|error| error["error"].as_str().expect("a sentence"));
-        match answers.last().filter(|_| arguments[0] == "run") {
-            // How the program ended is an answer.
+        match answers.last().filter(|answer| arguments[0] == "run" && !answer["result"].is_null()) {
+            // How the program ended is an answer. Without that, there is only what it had put out until then.
             Some(answer) => assert_eq!((answer["detail"].is_null(), errors.count()), (*code == 0, 0), "{answer}"),
             None => {
                 let errors: Vec<&str> = errors.collect();

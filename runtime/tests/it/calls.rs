@@ -1,7 +1,7 @@
 //! The log of host calls: what it says, and that nothing can change without its root.
 
 use crate::support::{Guest, LIMITS, RUNTIME, engines};
-use depx_host_abi::fuel::HOST_CALL;
+use depx_host_abi::fuel::{HOST_CALL, HostWork};
 use depx_protocol::{Canonical, Hash, HostCallLeaf, HostCallLog, Status, Tag, merkle};
 use depx_runtime::{Cancel, EngineOptions, Outcome, Runtime, RuntimeOptions};
 use std::sync::LazyLock;
@@ -71,7 +71,7 @@ fn a_leaf_says_what_was_called_with_what_and_what_came_of_it() {
     let mut left = LIMITS.fuel;
     for (index, call) in (0..).zip(&outcome.kept_calls) {
         // Six bytes and one buffer are paid for beyond the call itself.
-        let cost = HOST_CALL + if index == 0 { 6 + 64 } else { 0 };
+        let cost = HOST_CALL + if index == 0 { 6 + HostWork::Entry.rate() } else { 0 };
         assert_eq!((call.index, call.fuel_before - call.fuel_after), (index, cost));
         assert!(call.fuel_before <= left);
         left = call.fuel_after;
