@@ -3,39 +3,50 @@
 //! 1. An artifact is named by its key: everything that decides its bytes.
 //! 2. It is written beside its place and renamed, so that a reader finds all of it or nothing.
 //! 3. Reading verifies the key and a checksum before anything in it is believed; what fails is removed and made again.
-//! 4. When the files together grow beyond the limit, those used longest ago go first.
+//! 4. What was verified is mapped, not copied: all who execute a module share its pages.
+//! 5. When the files together grow beyond the limit, those used longest ago go first. Who has them mapped keeps them.
 //!
-//! Artifacts contain machine code that is executed as it is. The checksum guards against damage, not against malice: whoever
-//! can write to the directory can run code in this process. The directory is therefore made accessible to its owner alone.
+//! Artifacts contain machine code that is executed as it is. The checksum, XXH3, guards against damage, not against malice:
+//! whoever can write to the directory can run code in this process. The directory is therefore made accessible to its owner alone.
 
-use crate::HostFault;
+use crate::{HostFault, instrument};
+use depx_host_abi::{fuel, snapshot};
 use depx_protocol::Hash;
 use sha2::{Digest, Sha256};
-use std::fs;
+use std::fs::{self, File};
 use std::hash::Hasher;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use tempfile::NamedTempFile;
+use twox_hash::XxHash3_128;
 use wasmtime::{Engine, Module};
 
+/// The name of the artifact of a module, named by its blob hash, on engines that are compatible with `compatibility`; see
+/// [`crate::Compiler::compatibility`].
+pub fn artifact_key(module: Hash, compatibility: &Hash) -> Hash {
+    let (instrument, schedule, snapshot) = (instrument::VERSION, fuel::SCHEDULE_VERSION, snapshot::VERSION);
+    ArtifactKey { module, instrument, schedule, snapshot, engine: compatibility }.hash()
+}
+
 /// Everything that decides an artifact's bytes.
-pub(crate) struct ArtifactKey<'a> {
+struct ArtifactKey<'a> {
     /// The module's blob hash.
-    pub(crate) module: Hash,
+    module: Hash,
     /// The version of instrumentation.
-    pub(crate) instrument: u32,
+    instrument: u32,
     /// The version of the fuel schedule.
-    pub(crate) schedule: u32,
+    schedule: u32,
     /// The version of the rules for initialisations.
-    pub(crate) snapshot: u32,
+    snapshot: u32,
     /// The engine's version, target and settings.
-    pub(crate) engine: &'a Hash,
+    engine: &'a Hash,
 }
 
 impl ArtifactKey<'_> {
     /// The name of the artifact.
-    pub(crate) fn hash(&self) -> Hash {
+    fn hash(&self) -> Hash {
         let versions = [FORMAT, self.instrument, self.schedule, self.snapshot].map(u32::to_be_bytes);
         Hash(Sha256::digest([versions.as_flattened(), &self.module.0, &self.engine.0].concat()).into())
     }
@@ -58,24 +69,27 @@ pub(crate) fn compatibility(engine: &Engine) -> Hash {
 }
 
 /// The version of the file format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const MAGIC: &[u8; 8] = b"depx-art";
-/// Magic, format, key, checksum.
-const HEADER: usize = 8 + 4 + 32 + 32;
+/// Magic, format, key, length, checksum. They come last, so that what is mapped starts with the compiled module.
+const TRAILER: usize = 8 + 4 + 32 + 8 + 16;
 const EXTENSION: &str = "artifact";
 
 /// Bytes of all artifacts together: some hundred modules of usual size.
 pub(crate) const MAX_BYTES: u64 = 4 << 30;
 
+/// Bytes that are read or written at a time: few enough to stay in the processor's cache until their checksum is made.
+const CHUNK: usize = 128 << 10;
+
 /// Artifacts in a directory.
-pub(crate) struct ArtifactStore {
+pub struct ArtifactStore {
     directory: PathBuf,
     max_bytes: u64,
 }
 
 impl ArtifactStore {
-    /// Artifacts in `directory`, which is made if it is not there.
-    pub(crate) fn open(directory: &Path, max_bytes: u64) -> Result<Self, HostFault> {
+    /// Artifacts in `directory`, which is made if it is not there; `max_bytes` of them together.
+    pub fn open(directory: &Path, max_bytes: u64) -> Result<Self, HostFault> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(HostFault::Cache)?;
         let mut permissions = fs::metadata(directory).map_err(HostFault::Cache)?.permissions();
         if permissions.mode() & 0o777 != 0o700 {
@@ -85,17 +99,11 @@ impl ArtifactStore {
         Ok(Self { directory: directory.to_owned(), max_bytes })
     }
 
-    /// The module named `key`, or `None` if it has to be made (again).
-    pub(crate) fn load(&self, engine: &Engine, key: &Hash) -> Option<Module> {
+    /// The artifact named `key`, open for reading and verified, or `None` if it has to be made (again).
+    pub fn find(&self, key: &Hash) -> Option<File> {
         let path = self.path(key);
-        let found = self.read(&path, key).map(|artifact| deserialize(engine, &artifact[HEADER..]));
-        match found {
-            Ok(Ok(module)) => Some(module),
-            Ok(Err(error)) => {
-                tracing::warn!(%key, %error, "an artifact cannot be loaded and is made again");
-                self.remove(&path);
-                None
-            }
+        match open_verified(&path, key) {
+            Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 tracing::warn!(%key, %error, "an artifact cannot be read and is made again");
@@ -105,9 +113,38 @@ impl ArtifactStore {
         }
     }
 
+    /// Begins the artifact named `key`, whose compiled module has `len` bytes.
+    pub fn begin(&self, key: &Hash, len: u64) -> io::Result<ArtifactWriter<'_>> {
+        let all = len.saturating_add(TRAILER as u64);
+        if all > self.max_bytes {
+            let text = format!("it has {all} bytes, and all artifacts together may have {}", self.max_bytes);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
+        self.make_room(all)?;
+        let file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        Ok(ArtifactWriter { store: self, key: *key, file, checksum: XxHash3_128::new(), len: 0, announced: len })
+    }
+
+    /// The module named `key`, mapped, or `None` if it has to be made (again).
+    pub(crate) fn load(&self, engine: &Engine, key: &Hash) -> Option<Module> {
+        let file = self.find(key)?;
+        match deserialize(engine, file) {
+            Ok(module) => Some(module),
+            Err(error) => {
+                tracing::warn!(%key, %error, "an artifact cannot be loaded and is made again");
+                self.remove(&self.path(key));
+                None
+            }
+        }
+    }
+
     /// Keeps `module` under `key`. A cache that cannot be written costs time, not results, so it is only logged.
     pub(crate) fn store(&self, key: &Hash, module: &Module) {
-        let stored = module.serialize().map_err(io::Error::other).and_then(|payload| self.write(key, &payload));
+        let stored = module.serialize().map_err(io::Error::other).and_then(|payload| {
+            let mut writer = self.begin(key, payload.len() as u64)?;
+            writer.write(&payload)?;
+            writer.finish()
+        });
         if let Err(error) = stored {
             tracing::warn!(%key, %error, "an artifact cannot be stored");
         }
@@ -115,35 +152,6 @@ impl ArtifactStore {
 
     fn path(&self, key: &Hash) -> PathBuf {
         self.directory.join(key.to_string()).with_extension(EXTENSION)
-    }
-
-    /// The artifact at `path`, verified.
-    fn read(&self, path: &Path, key: &Hash) -> io::Result<Vec<u8>> {
-        let file = fs::File::open(path)?;
-        let mut artifact = Vec::with_capacity(file.metadata()?.len().min(self.max_bytes) as usize);
-        Read::take(&file, self.max_bytes).read_to_end(&mut artifact)?;
-        let Some((header, payload)) = artifact.split_at_checked(HEADER) else {
-            return Err(io::Error::other("it is too short"));
-        };
-        if header != self::header(key, payload) {
-            return Err(io::Error::other("it is damaged"));
-        }
-        // Marks it as used. If that fails, it is merely evicted earlier.
-        let _ = file.set_modified(SystemTime::now());
-        Ok(artifact)
-    }
-
-    fn write(&self, key: &Hash, payload: &[u8]) -> io::Result<()> {
-        let len = (HEADER + payload.len()) as u64;
-        if len > self.max_bytes {
-            return Ok(());
-        }
-        self.make_room(len)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        file.write_all(&header(key, payload))?;
-        file.write_all(payload)?;
-        file.persist(self.path(key)).map_err(|error| error.error)?;
-        Ok(())
     }
 
     /// Removes the files used longest ago until there is room for `needed` bytes. What a crash left behind goes the same way.
@@ -177,26 +185,81 @@ impl ArtifactStore {
     }
 }
 
-/// What comes before the compiled module in a file.
-fn header(key: &Hash, payload: &[u8]) -> [u8; HEADER] {
-    let checksum = blake3::hash(payload);
-    let mut header = [0; HEADER];
-    let parts = [MAGIC.as_slice(), &FORMAT.to_be_bytes(), &key.0, checksum.as_bytes()];
-    let mut rest = header.as_mut_slice();
+/// An artifact that is being written: nobody sees it before it is finished. Dropped before, it is removed.
+pub struct ArtifactWriter<'s> {
+    store: &'s ArtifactStore,
+    key: Hash,
+    file: NamedTempFile,
+    checksum: XxHash3_128,
+    len: u64,
+    announced: u64,
+}
+
+impl ArtifactWriter<'_> {
+    /// Appends some of the compiled module.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for chunk in bytes.chunks(CHUNK) {
+            self.checksum.write(chunk);
+            self.file.write_all(chunk)?;
+        }
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Puts it in its place, where it is found under its key. It must have as many bytes as were announced.
+    pub fn finish(mut self) -> io::Result<()> {
+        if self.len != self.announced {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.file.write_all(&trailer(&self.key, self.len, self.checksum.finish_128()))?;
+        self.file.persist(self.store.path(&self.key)).map_err(|error| error.error)?;
+        Ok(())
+    }
+}
+
+/// The artifact at `path`, verified. It is marked as used.
+fn open_verified(path: &Path, key: &Hash) -> io::Result<File> {
+    let mut file = File::open(path)?;
+    let len = file.metadata()?.len().checked_sub(TRAILER as u64).ok_or_else(|| io::Error::other("it is too short"))?;
+    let mut checksum = XxHash3_128::new();
+    let mut chunk = vec![0; CHUNK.min(usize::try_from(len).unwrap_or(CHUNK))];
+    let mut rest = len;
+    while rest > 0 {
+        let some = chunk.len().min(usize::try_from(rest).unwrap_or(CHUNK));
+        file.read_exact(&mut chunk[..some])?;
+        checksum.write(&chunk[..some]);
+        rest -= some as u64;
+    }
+    let mut found = [0; TRAILER];
+    file.read_exact(&mut found)?;
+    if found != trailer(key, len, checksum.finish_128()) {
+        return Err(io::Error::other("it is damaged"));
+    }
+    // If that fails, it is merely evicted earlier.
+    let _ = file.set_modified(SystemTime::now());
+    Ok(file)
+}
+
+/// What comes after the compiled module in a file.
+fn trailer(key: &Hash, len: u64, checksum: u128) -> [u8; TRAILER] {
+    let mut trailer = [0; TRAILER];
+    let parts = [MAGIC.as_slice(), &FORMAT.to_be_bytes(), &key.0, &len.to_be_bytes(), &checksum.to_be_bytes()];
+    let mut rest = trailer.as_mut_slice();
     for part in parts {
         let (start, end) = rest.split_at_mut(part.len());
         start.copy_from_slice(part);
         rest = end;
     }
-    header
+    trailer
 }
 
-/// A module from the payload of a verified artifact.
+/// The module in the file of a verified artifact, mapped.
 #[allow(unsafe_code, reason = "compiled code can only be loaded by trusting it")]
-fn deserialize(engine: &Engine, payload: &[u8]) -> wasmtime::Result<Module> {
-    // SAFETY: the payload was written by `ArtifactStore::store` into a directory that only this user can write to, and its
-    // checksum has just been verified, so it is what `Module::serialize` gave. The engine checks that it was compatible.
-    unsafe { Module::deserialize(engine, payload) }
+pub(crate) fn deserialize(engine: &Engine, file: File) -> wasmtime::Result<Module> {
+    // SAFETY: whoever calls has the file from `ArtifactStore::find`: it was written by an `ArtifactWriter` into a directory that
+    // only this user can write to, its checksum has just been verified, and nothing ever writes to it again: artifacts are
+    // replaced by renaming, never in place. The engine checks that it was compatible.
+    unsafe { Module::deserialize_open_file(engine, file) }
 }
 
 #[cfg(test)]
@@ -245,8 +308,9 @@ mod tests {
         store.store(&key, &module);
         let path = store.path(&key);
         let good = fs::read(&path).unwrap();
-        // Every byte of the header, and some of the payload.
-        let positions = (0..HEADER).chain((HEADER..good.len()).step_by(good.len() / 50));
+        // Every byte of the trailer, and some of the payload.
+        let payload = good.len() - TRAILER;
+        let positions = (payload..good.len()).chain((0..payload).step_by(payload / 50));
         for position in positions {
             let mut bad = good.clone();
             bad[position] ^= 1;
@@ -254,7 +318,7 @@ mod tests {
             assert!(store.load(&engine, &key).is_none(), "byte {position}");
             assert!(!path.exists(), "byte {position}");
         }
-        for len in [0, 1, HEADER - 1, HEADER, good.len() - 1] {
+        for len in [0, 1, TRAILER - 1, TRAILER, payload, good.len() - 1] {
             fs::write(&path, &good[..len]).unwrap();
             assert!(store.load(&engine, &key).is_none(), "cut to {len}");
         }
@@ -271,7 +335,7 @@ mod tests {
     #[test]
     fn those_used_longest_ago_make_room() {
         let (_directory, mut store, engine, module) = fixture(MAX_BYTES);
-        let len = (module.serialize().unwrap().len() + HEADER) as u64;
+        let len = (module.serialize().unwrap().len() + TRAILER) as u64;
         store.max_bytes = 3 * len;
         let age = |key: &Hash, seconds| {
             let file = fs::File::options().write(true).open(store.path(key)).unwrap();

@@ -2,9 +2,11 @@
 
 use crate::{HostFault, validate};
 use depx_host_abi::stack;
+use std::sync::Arc;
 use wasmparser::WasmFeatures;
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm, Strategy,
+    Config, CustomCodeMemory, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, RegallocAlgorithm,
+    Strategy,
 };
 
 /// How modules are compiled and instantiated. Changes how fast a result comes, never the result.
@@ -70,6 +72,13 @@ const KEEP_RESIDENT: usize = 64 << 10;
 /// The engine that `options` describe.
 pub(crate) fn engine(options: &EngineOptions) -> Result<Engine, HostFault> {
     Engine::new(&config(options)?).map_err(HostFault::engine)
+}
+
+/// The same engine, except that `code` decides how compiled code becomes executable.
+pub(crate) fn engine_with(options: &EngineOptions, code: Arc<dyn CustomCodeMemory>) -> Result<Engine, HostFault> {
+    let mut config = config(options)?;
+    config.with_custom_code_memory(Some(code));
+    Engine::new(&config).map_err(HostFault::engine)
 }
 
 /// The engine that `options` describe, except that it makes every NaN canonical as soon as arithmetic gives it: what the work of

@@ -51,6 +51,12 @@ pub enum HostFault {
     /// The job breaks the rules of job specs; whoever admitted it should have refused it.
     #[error("the job spec is not valid, and should have been refused before it was executed")]
     Spec(#[source] SpecError),
+    /// The module was not compiled: its compiler died, or took more than this machine grants.
+    #[error("this machine did not compile the module: {reason}")]
+    Compile {
+        /// What happened, bounded.
+        reason: String,
+    },
     /// The worker that executed the job died.
     #[error("the worker died: {reason}")]
     WorkerDied {

@@ -6,9 +6,11 @@
 
 mod artifact;
 mod calls;
+mod compile;
 mod engine;
 mod execute;
 mod fault;
+mod given;
 mod host;
 mod instrument;
 mod job;
@@ -28,9 +30,12 @@ mod wasi;
 mod watch;
 mod worker;
 
+pub use artifact::{ArtifactStore, ArtifactWriter, artifact_key};
+pub use compile::Compiler;
 pub use engine::{Allocation, EngineOptions, Optimize};
 pub use execute::{Executable, NamedModel, Setting, Task};
 pub use fault::HostFault;
+pub use given::GivenModules;
 pub use job::{Blobs, INPUT_ITEM_COUNT, INPUT_MALFORMED, Job, JobResult, MODEL_NOT_LOADABLE, MODEL_NOT_OFFERED};
 pub use outcome::{Inference, Outcome};
 pub use prepare::{PrepareError, instrumented};

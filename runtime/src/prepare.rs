@@ -1,12 +1,11 @@
 //! From bytes to a module that can be instantiated: validate, instrument, initialise, compile; once.
 
-use crate::artifact::{self, ArtifactKey, ArtifactStore};
+use crate::artifact::{self, ArtifactStore, artifact_key};
 use crate::engine::{self, EngineOptions};
-use crate::instrument::{self, instrument};
+use crate::instrument::instrument;
 use crate::validate::validate;
 use crate::{HostFault, Refusal, snapshot};
-use depx_host_abi::fuel;
-use depx_protocol::{Hash, blob_hash};
+use depx_protocol::Hash;
 use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -62,21 +61,15 @@ impl Preparer {
         &self.engine
     }
 
-    /// Prepares a module, or finds it prepared. What is found out about a module is remembered; faults are not.
-    pub(crate) fn prepare(&self, wasm: &[u8]) -> Result<Arc<Prepared>, PrepareError> {
-        self.prepare_named(blob_hash(wasm), wasm)
+    /// What its artifacts are compatible with.
+    pub(crate) fn compatibility(&self) -> Hash {
+        self.compatibility
     }
 
-    /// Like [`Preparer::prepare`], for a caller who knows that `module` is the hash of `wasm`.
+    /// Prepares a module whose hash is `module`, or finds it prepared. What is found out about a module is remembered; faults are
+    /// not.
     pub(crate) fn prepare_named(&self, module: Hash, wasm: &[u8]) -> Result<Arc<Prepared>, PrepareError> {
-        let key = ArtifactKey {
-            module,
-            instrument: instrument::VERSION,
-            schedule: fuel::SCHEDULE_VERSION,
-            snapshot: depx_host_abi::snapshot::VERSION,
-            engine: &self.compatibility,
-        }
-        .hash();
+        let key = artifact_key(module, &self.compatibility);
         let slot = Arc::clone(lock(&self.recent).get_or_insert(key, Slot::default));
         let mut slot = lock(&slot);
         if let Some(known) = slot.as_ref() {
@@ -118,11 +111,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use depx_protocol::blob_hash;
     use std::path::Path;
     use std::thread;
 
     fn preparer(cache: Option<&Path>) -> Preparer {
         Preparer::new(EngineOptions::default(), cache.map(Path::to_owned)).unwrap()
+    }
+
+    fn prepare(preparer: &Preparer, wasm: &[u8]) -> Result<Arc<Prepared>, PrepareError> {
+        preparer.prepare_named(blob_hash(wasm), wasm)
     }
 
     fn wasm(constant: usize) -> Vec<u8> {
@@ -135,7 +133,7 @@ mod tests {
         let preparer = preparer(None);
         let wasm = wasm(1);
         let prepared: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> = (0..50).map(|_| scope.spawn(|| preparer.prepare(&wasm).unwrap())).collect();
+            let threads: Vec<_> = (0..50).map(|_| scope.spawn(|| prepare(&preparer, &wasm).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(prepared.iter().all(|other| Arc::ptr_eq(other, &prepared[0])));
@@ -144,19 +142,19 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let preparer = preparer(None);
-        let first = preparer.prepare(&wasm(0)).unwrap();
+        let first = prepare(&preparer, &wasm(0)).unwrap();
         for constant in 1..=MAX_RECENT.get() {
-            preparer.prepare(&wasm(constant)).unwrap();
+            prepare(&preparer, &wasm(constant)).unwrap();
         }
         assert_eq!(lock(&preparer.recent).len(), MAX_RECENT.get());
-        assert!(!Arc::ptr_eq(&first, &preparer.prepare(&wasm(0)).unwrap()));
+        assert!(!Arc::ptr_eq(&first, &prepare(&preparer, &wasm(0)).unwrap()));
     }
 
     #[test]
     fn refusals_are_remembered() {
         let preparer = preparer(None);
         for _ in 0..2 {
-            assert!(matches!(preparer.prepare(b"not wasm"), Err(PrepareError::Refused(_))));
+            assert!(matches!(prepare(&preparer, b"not wasm"), Err(PrepareError::Refused(_))));
         }
         let key = *lock(&preparer.recent).iter().next().unwrap().0;
         let slot = Arc::clone(lock(&preparer.recent).get(&key).unwrap());
@@ -166,19 +164,19 @@ mod tests {
     #[test]
     fn artifacts_survive_the_process_and_damage_is_repaired() {
         let directory = tempfile::tempdir().unwrap();
-        preparer(Some(directory.path())).prepare(&wasm(1)).unwrap();
+        prepare(&preparer(Some(directory.path())), &wasm(1)).unwrap();
         let files = || std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
         let artifact = files().next().unwrap();
         let good = std::fs::read(&artifact).unwrap();
         let made = std::fs::metadata(&artifact).unwrap();
-        preparer(Some(directory.path())).prepare(&wasm(1)).unwrap();
+        prepare(&preparer(Some(directory.path())), &wasm(1)).unwrap();
         assert_eq!(
             std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&artifact).unwrap()),
             std::os::unix::fs::MetadataExt::ino(&made),
             "it was loaded, not written again"
         );
         std::fs::write(&artifact, &good[..good.len() / 2]).unwrap();
-        preparer(Some(directory.path())).prepare(&wasm(1)).unwrap();
+        prepare(&preparer(Some(directory.path())), &wasm(1)).unwrap();
         assert_eq!(std::fs::metadata(&artifact).unwrap().len(), good.len() as u64);
         assert_eq!(files().count(), 1);
     }

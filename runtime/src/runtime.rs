@@ -2,10 +2,11 @@
 
 use crate::engine::{EXECUTION_STACK, EngineOptions};
 use crate::fault::bounded;
+use crate::given::{Executor, GivenModules};
 use crate::host::Host;
 use crate::job::{INPUT_ITEM_COUNT, INPUT_MALFORMED, MODEL_NOT_LOADABLE, MODEL_NOT_OFFERED};
 use crate::loaded::{LoadFailure, LoadedModels};
-use crate::prepare::{PrepareError, Prepared, Preparer};
+use crate::prepare::{PrepareError, Preparer};
 use crate::profile::Profile;
 use crate::prove::{self, Refused};
 use crate::stream::{Delivered, Feed, Finished, Run, StreamError, Streamed, held_len};
@@ -16,13 +17,13 @@ use crate::{
 use bytes::Bytes;
 use depx_models::Backend;
 use depx_protocol::merkle::TreeBuilder;
-use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, HostCallLeaf, JobInput, JobOutput, Status};
+use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, HostCallLeaf, JobInput, JobOutput, Status, blob_hash};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use wasmtime::{Linker, Store};
+use wasmtime::{Engine, Linker, Store};
 
 /// How to set up a [`Runtime`].
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct RuntimeOptions {
     pub engine: EngineOptions,
     /// Where compiled modules are kept between processes; `None` keeps them in memory only.
     pub cache_dir: Option<PathBuf>,
+    /// If set, nothing is compiled here: modules that were compiled elsewhere are executed, and no others.
+    pub given: Option<GivenModules>,
     /// Runs the models of pinned jobs; without one, only exact jobs are offered.
     pub backend: Option<Arc<dyn Backend>>,
     /// Threads on which the items of one job are executed. Never changes a result.
@@ -47,6 +50,7 @@ impl Default for RuntimeOptions {
         Self {
             engine: EngineOptions::default(),
             cache_dir: None,
+            given: None,
             backend: None,
             parallelism: NonZeroUsize::MIN,
             max_job_output: 1 << 30,
@@ -60,13 +64,30 @@ impl Default for RuntimeOptions {
 pub struct Runtime(Arc<Shared>);
 
 struct Shared {
-    preparer: Preparer,
+    modules: Modules,
     linker: Linker<Host>,
     models: Option<LoadedModels>,
     profiles: Vec<(DeterminismClass, Hash)>,
     parallelism: NonZeroUsize,
     max_job_output: u64,
     kept_host_calls: usize,
+}
+
+/// Where modules that can be executed come from.
+enum Modules {
+    /// From this process.
+    Prepared(Preparer),
+    /// From another.
+    Given(Executor),
+}
+
+impl Modules {
+    fn engine(&self) -> &Engine {
+        match self {
+            Self::Prepared(preparer) => preparer.engine(),
+            Self::Given(executor) => executor.engine(),
+        }
+    }
 }
 
 /// Why a job's life ends early: for a reason that is its result, or for one that is not.
@@ -84,15 +105,18 @@ impl From<HostFault> for Halt {
 impl Runtime {
     /// A runtime with these options.
     pub fn new(options: RuntimeOptions) -> Result<Self, HostFault> {
-        let preparer = Preparer::new(options.engine, options.cache_dir)?;
-        let mut linker = Linker::new(preparer.engine());
+        let modules = match options.given {
+            Some(given) => Modules::Given(Executor::new(&options.engine, given)?),
+            None => Modules::Prepared(Preparer::new(options.engine, options.cache_dir)?),
+        };
+        let mut linker = Linker::new(modules.engine());
         wasi::link(&mut linker).and_then(|()| nn::link(&mut linker)).map_err(HostFault::engine)?;
         let mut profiles = vec![(DeterminismClass::Exact, Profile::exact().hash())];
         if let Some(backend) = &options.backend {
             profiles.push((DeterminismClass::Pinned, Profile::pinned(&backend.profile()).hash()));
         }
         Ok(Self(Arc::new(Shared {
-            preparer,
+            modules,
             linker,
             models: options.backend.map(LoadedModels::new),
             profiles,
@@ -107,14 +131,32 @@ impl Runtime {
         self.0.profiles.clone()
     }
 
-    /// Validates, instruments and compiles a module, or finds it in the cache.
-    pub fn prepare(&self, wasm: &[u8]) -> Result<Executable, PrepareError> {
-        let prepared = self.0.preparer.prepare(wasm)?;
-        self.link(&prepared)
+    /// What the artifacts that this runtime can execute are compatible with; see [`crate::Compiler::compatibility`].
+    pub fn compatibility(&self) -> Hash {
+        match &self.0.modules {
+            Modules::Prepared(preparer) => preparer.compatibility(),
+            Modules::Given(executor) => executor.compatibility(),
+        }
     }
 
-    fn link(&self, prepared: &Prepared) -> Result<Executable, PrepareError> {
-        Ok(Executable::link(&self.0.linker, prepared)?)
+    /// Validates, instruments and compiles a module, or finds it in the cache.
+    pub fn prepare(&self, wasm: &[u8]) -> Result<Executable, PrepareError> {
+        self.prepare_named(blob_hash(wasm), || Ok(wasm))
+    }
+
+    /// The same where the hash is known. Where modules are given, `wasm` is not asked for.
+    fn prepare_named<'w>(
+        &self,
+        module: Hash,
+        wasm: impl FnOnce() -> Result<&'w [u8], HostFault>,
+    ) -> Result<Executable, PrepareError> {
+        match &self.0.modules {
+            Modules::Prepared(preparer) => {
+                let prepared = preparer.prepare_named(module, wasm()?)?;
+                Ok(Executable::link(&self.0.linker, &prepared)?)
+            }
+            Modules::Given(executor) => executor.find(&self.0.linker, &module),
+        }
     }
 
     /// Runs a module once in a fresh instance. The run's wall-clock limit starts now.
@@ -253,10 +295,9 @@ impl Runtime {
     }
 
     fn prepare_module(&self, job: &Job) -> Result<Executable, Halt> {
-        let wasm = blob(job, &job.spec.module)?;
         // Whoever filled the blobs has verified their hashes.
-        let prepared = self.0.preparer.prepare_named(job.spec.module.hash, wasm);
-        prepared.and_then(|prepared| self.link(&prepared)).map_err(|error| match error {
+        let wasm = || blob(job, &job.spec.module).map(|wasm| &wasm[..]);
+        self.prepare_named(job.spec.module.hash, wasm).map_err(|error| match error {
             PrepareError::Refused(refusal) => refuse(Status::InvalidModule, refusal.code.number(), refusal.reason),
             PrepareError::Fault(fault) => Halt::Fault(fault),
         })
