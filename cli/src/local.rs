@@ -8,7 +8,11 @@ use depx_runtime::{Runtime, RuntimeOptions};
 #[cfg(target_os = "linux")]
 use depx_worker::{LaunchError, ProcessLauncher, WorkerOptions};
 use std::num::NonZeroUsize;
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::sync::Arc;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 /// How to execute. None of it changes a result.
 #[derive(clap::Args, Clone)]
@@ -69,11 +73,26 @@ impl EngineArgs {
     }
 }
 
-/// The workers of a node, each a process that executes one job at a time: compiled for speed, instances from a pool.
+/// What compiling one module may take.
+#[cfg(target_os = "linux")]
+pub(crate) struct CompileLimits {
+    /// Processor time.
+    pub(crate) time: Duration,
+    /// Bytes.
+    pub(crate) memory: u64,
+}
+
+/// The workers of a node, each a process that executes one job at a time: compiled for speed, instances from a pool. Compiled
+/// modules are kept in `data`, apart from those of `depx run`, which executes what it finds without a worker's isolation.
 ///
 /// `allow_weak`: also where this machine lacks a layer of their isolation.
 #[cfg(target_os = "linux")]
-pub(crate) fn workers(global: &Global, allow_weak: bool) -> Result<ProcessLauncher> {
+pub(crate) fn workers(
+    global: &Global,
+    data: &Path,
+    compile: CompileLimits,
+    allow_weak: bool,
+) -> Result<ProcessLauncher> {
     let engine = depx_runtime::EngineOptions {
         optimize: depx_runtime::Optimize::Speed,
         // One that runs, and one whose memory is being given back.
@@ -87,6 +106,9 @@ pub(crate) fn workers(global: &Global, allow_weak: bool) -> Result<ProcessLaunch
         engine,
         models: true,
         library_folder: Some(home),
+        compile_time: compile.time,
+        compile_memory: compile.memory,
+        cache_dir: Some(data.join("artifacts")),
         allow_missing: allow_weak,
         ..WorkerOptions::new(program)
     };
@@ -94,7 +116,7 @@ pub(crate) fn workers(global: &Global, allow_weak: bool) -> Result<ProcessLaunch
         LaunchError::Weak { .. } => anyhow::Error::new(error).context(
             "this node does not execute strangers' jobs; --allow-weak-sandbox lets it, with the layers that there are",
         ),
-        LaunchError::Worker(_) => anyhow::Error::new(error),
+        LaunchError::Worker(_) | LaunchError::Cache(_) => anyhow::Error::new(error),
     })?;
     for missing in workers.missing() {
         tracing::warn!("the sandbox is weak: missing is {missing}");

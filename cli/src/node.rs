@@ -9,6 +9,7 @@ use depx_protocol::Limits;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Offer this machine to a coordinator.
 #[derive(clap::Args)]
@@ -25,6 +26,12 @@ pub(crate) struct NodeArgs {
     /// Execute jobs also where this machine lacks a layer of isolation, such as cgroups or Landlock
     #[arg(long)]
     allow_weak_sandbox: bool,
+    /// Seconds of processor time for compiling one module; what takes longer is given up
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    compile_seconds: u64,
+    /// MiB of memory for compiling one module
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
+    compile_memory: u64,
     /// Misbehave on purpose, to see that it is caught
     #[arg(long, value_enum, value_name = "HOW")]
     inject_fault: Option<FaultName>,
@@ -60,7 +67,9 @@ pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
     let key = identity::load_or_make(&data.join("key"))?;
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
     let slots = args.slots.unwrap_or(cores);
-    let workers = local::workers(global, args.allow_weak_sandbox)?;
+    let limits =
+        local::CompileLimits { time: Duration::from_secs(args.compile_seconds), memory: args.compile_memory << 20 };
+    let workers = local::workers(global, &data, limits, args.allow_weak_sandbox)?;
     let config = NodeConfig {
         data,
         coordinator: args.coordinator.resolve()?,

@@ -1,9 +1,10 @@
 //! What is tried.
 
 use bytes::Bytes;
+use depx_host_abi::refusal::RefusalCode;
 use depx_protocol::{Hash, HostCallLog, ItemLeaf, ItemOutput, JobOutput, Status};
-use depx_runtime::{Job, JobResult, WorkerLauncher};
-use depx_worker::{Layer, ProcessLauncher, WorkerOptions};
+use depx_runtime::{Job, JobResult, Refusal, WorkerLauncher};
+use depx_worker::{Layer, ProcessLauncher, Role, WorkerOptions};
 use minicbor::bytes::ByteVec;
 use rustix::process::Pid;
 use std::fs::File;
@@ -22,6 +23,9 @@ pub(crate) fn attempt(probe: &[String]) -> String {
     let done = match words[..] {
         ["read", path] => File::open(path).and_then(|mut file| io::copy(&mut file, &mut io::sink())).map(drop),
         ["write", path] => File::options().append(true).create(true).open(path).map(drop),
+        ["look", path] => rustix::fs::statat(rustix::fs::CWD, path, rustix::fs::AtFlags::EMPTY_PATH)
+            .map(drop)
+            .map_err(io::Error::from),
         ["list", path] => std::fs::read_dir(path).map(drop),
         ["tcp", address] => TcpStream::connect(address).map(drop),
         ["udp", address] => UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(b"x", address)).map(drop),
@@ -37,6 +41,11 @@ pub(crate) fn attempt(probe: &[String]) -> String {
         ["kill", pid] => rustix::process::test_kill_process(process(pid)).map_err(io::Error::from),
         ["ptrace", pid] => call(libc::SYS_ptrace, [i64::from(libc::PTRACE_SEIZE), number(pid), 0, 0]).map(drop),
         ["peek", pid] => peek(number(pid)),
+        ["map", how] => map(how),
+        ["raise", signal] => {
+            let (this, signal) = (i64::from(std::process::id()), number(signal));
+            call(libc::SYS_tgkill, [this, this, signal, 0]).map(drop)
+        }
         ["call", call_number] => call(number(call_number), [0; 4]).map(drop),
         ["launch"] => return launch(),
         ["hold"] => return hold(),
@@ -65,10 +74,21 @@ pub(crate) fn attempt(probe: &[String]) -> String {
 pub(crate) fn attempt_within(layer: &str, probe: &[String]) -> String {
     let layers: Vec<Layer> = Layer::ALL.into_iter().filter(|known| format!("{known:?}") == layer).collect();
     assert_eq!(layers.len(), 1, "there is no layer {layer:?}");
-    match depx_worker::isolate(&layers).as_deref() {
+    match depx_worker::isolate(&layers, Role::Execute).as_deref() {
         Ok([]) => attempt(probe),
         missing => format!("{missing:?}"),
     }
+}
+
+/// What a module that is a probe asks for.
+pub(crate) fn module(wasm: &[u8]) -> Option<Vec<String>> {
+    let words = std::str::from_utf8(wasm).ok()?.strip_prefix("probe ")?;
+    Some(words.split(' ').map(str::to_owned).collect())
+}
+
+/// What comes of a module that is a probe: it is refused with what [`attempt`] says.
+pub(crate) fn refusal(probe: &[String]) -> Refusal {
+    Refusal { code: RefusalCode::Malformed, reason: attempt(probe) }
 }
 
 /// The result of a job that is a probe: what [`attempt`] says as standard output; or, for `lie`, something else.
@@ -156,13 +176,38 @@ fn hold() -> String {
         let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
         threads.map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap()).collect()
     };
-    // Until the spare is there too.
-    while children().split_whitespace().count() < 2 {
+    // Until the spare and the compilers are there too.
+    while children().split_whitespace().count() < 4 {
         std::thread::sleep(Duration::from_millis(5));
     }
     println!("{}", children());
     loop {
         std::thread::park();
+    }
+}
+
+/// Makes memory executable that can be, or could be, written to.
+#[allow(unsafe_code, reason = "memory is mapped in ways that nobody is to use")]
+fn map(how: &str) -> io::Result<()> {
+    const PAGE: usize = 4096;
+    let (anonymous, data, code) = (
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::PROT_READ | libc::PROT_EXEC,
+    );
+    let done = |failed: bool| if failed { Err(io::Error::last_os_error()) } else { Ok(()) };
+    // SAFETY: the kernel finds a place that is free.
+    let map = |protection| unsafe { libc::mmap(std::ptr::null_mut(), PAGE, protection, anonymous, -1, 0) };
+    match how {
+        "code" => done(map(code) == libc::MAP_FAILED),
+        "both" => done(map(data | libc::PROT_EXEC) == libc::MAP_FAILED),
+        "turned" => {
+            let page = map(data);
+            // SAFETY: the page was mapped just now, for this.
+            done(page == libc::MAP_FAILED || unsafe { libc::mprotect(page, PAGE, code) } != 0)
+        }
+        "file" => rustix::fs::memfd_create("code", rustix::fs::MemfdFlags::CLOEXEC).map(drop).map_err(io::Error::from),
+        _ => panic!("there is no way {how:?}"),
     }
 }
 
@@ -262,7 +307,7 @@ fn say(hex: &str) -> io::Result<()> {
     let bytes: Vec<_> = digits.iter().map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
     // SAFETY: the worker keeps its socket open as long as it lives.
     let socket = unsafe { BorrowedFd::borrow_raw(SOCKET) };
-    rustix::io::write(socket, &bytes)?;
+    rustix::net::send(socket, &bytes, rustix::net::SendFlags::NOSIGNAL)?;
     loop {
         std::hint::spin_loop();
     }

@@ -1,8 +1,8 @@
-//! Starts worker processes, one ahead of need.
+//! Workers: how they are to be, and where they come from.
 
-use crate::cgroup::Hierarchy;
-use crate::layer::Missing;
-use crate::process::Process;
+use crate::compile::CompiledModules;
+use crate::layer::{Missing, Role};
+use crate::pool::Pool;
 use crate::sealed::SealedBlobs;
 use crate::supervise::ProcessWorker;
 use depx_protocol::{DeterminismClass, Hash};
@@ -10,9 +10,7 @@ use depx_runtime::{EngineOptions, HostFault, Worker, WorkerLauncher};
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How to start workers and what to allow them.
@@ -32,10 +30,17 @@ pub struct WorkerOptions {
     pub threads: NonZeroU32,
     /// Bytes of output and logs of all items of one job; see [`depx_runtime::RuntimeOptions::max_job_output`].
     pub max_job_output: u64,
-    /// Bytes of memory beyond what a job may hold: the program, the compiler, models.
+    /// Bytes of memory beyond what a job may hold and its models take: the program, and models of earlier jobs.
     pub overhead: u64,
     /// Processor time for compiling one module. What takes longer is hostile, or larger than this node wants it.
     pub compile_time: Duration,
+    /// Bytes of memory for the process that compiles one module, the module and the program itself included.
+    pub compile_memory: u64,
+    /// Where compiled modules are kept; `None` keeps them in a temporary folder as long as there are workers. Nobody else may
+    /// write there, and nothing that is not isolated should execute what is there: it was made of strangers' modules.
+    pub cache_dir: Option<PathBuf>,
+    /// Bytes of compiled modules that are kept.
+    pub cache_bytes: u64,
     /// Jobs after which a process is replaced, so that what one client's guest might have left in it does not stay for ever.
     pub jobs_per_process: u32,
     /// Work also where layers of isolation are missing.
@@ -43,7 +48,8 @@ pub struct WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// One thread, no models, 1 GiB beyond what a job may hold, 10 s to compile, 1,000 jobs per process, every layer.
+    /// One thread, no models, 512 MiB beyond what a job may hold, 10 s and 1 GiB to compile, 4 GiB of compiled modules in a temporary
+    /// folder, 1,000 jobs per process, every layer.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -53,8 +59,11 @@ impl WorkerOptions {
             library_folder: None,
             threads: NonZeroU32::MIN,
             max_job_output: 1 << 30,
-            overhead: 1 << 30,
+            overhead: 512 << 20,
             compile_time: Duration::from_secs(10),
+            compile_memory: 1 << 30,
+            cache_dir: None,
+            cache_bytes: 4 << 30,
             jobs_per_process: 1000,
             allow_missing: false,
         }
@@ -67,6 +76,9 @@ pub enum LaunchError {
     /// The first worker did not start.
     #[error("no worker process can be started")]
     Worker(#[source] HostFault),
+    /// There is no place for compiled modules.
+    #[error("compiled modules cannot be kept")]
+    Cache(#[source] HostFault),
     /// It is not isolated as it should be.
     #[error("workers cannot be isolated on this machine; {}; or allow a weaker sandbox", list(.missing))]
     Weak {
@@ -87,27 +99,29 @@ pub struct ProcessLauncher(Arc<Shared>);
 impl ProcessLauncher {
     /// Starts a first worker, to see what this machine gives.
     pub fn new(options: WorkerOptions) -> Result<Self, LaunchError> {
-        let pool = Pool::start(options.clone()).map_err(LaunchError::Worker)?;
-        let first = pool.next().map_err(LaunchError::Worker)?;
-        let greeting = first.greeting();
-        if !greeting.missing.is_empty() && !options.allow_missing {
-            return Err(LaunchError::Weak { missing: greeting.missing.clone() });
+        // The kernel counts whole seconds, and the program's start with them; the supervisor counts more closely.
+        let seconds = options.compile_time.as_secs().saturating_add(1);
+        let (execute, compile) = std::thread::scope(|scope| {
+            let compile = scope.spawn(|| Pool::start(&options, Role::Compile { seconds }));
+            (Pool::start(&options, Role::Execute), compile.join())
+        });
+        let pool = execute.map_err(LaunchError::Worker)?;
+        let died = |_| Err(HostFault::Resources { resource: "threads" });
+        let compilers = compile.unwrap_or_else(died).map_err(LaunchError::Worker)?;
+        let mut missing = pool.greeting().missing.clone();
+        missing.extend(
+            compilers.greeting().missing.iter().filter(|other| !pool.greeting().missing.contains(other)).cloned(),
+        );
+        if !missing.is_empty() && !options.allow_missing {
+            return Err(LaunchError::Weak { missing });
         }
-        let shared = Shared {
-            missing: greeting.missing.clone(),
-            profiles: greeting.profiles.clone(),
-            no_models: greeting.no_models.clone(),
-            first: Mutex::new(Some(first)),
-            sealed: SealedBlobs::new(),
-            options,
-            pool,
-        };
-        Ok(Self(Arc::new(shared)))
+        let compiled = CompiledModules::open(&options, compilers).map_err(LaunchError::Cache)?;
+        Ok(Self(Arc::new(Shared { missing, sealed: SealedBlobs::new(), compiled, options, pool })))
     }
 
     /// What workers can execute.
     pub fn profiles(&self) -> Vec<(DeterminismClass, Hash)> {
-        self.0.profiles.clone()
+        self.0.pool.greeting().profiles.clone()
     }
 
     /// Layers of isolation that this machine does not give.
@@ -117,13 +131,18 @@ impl ProcessLauncher {
 
     /// Why workers cannot run models, if they were to.
     pub fn no_models(&self) -> Option<&str> {
-        self.0.no_models.as_deref()
+        self.0.pool.greeting().no_models.as_deref()
+    }
+
+    /// Modules that were compiled so far; those that were refused, or took too much, included.
+    pub fn compilations(&self) -> u64 {
+        self.0.compiled.compilations()
     }
 }
 
 impl WorkerLauncher for ProcessLauncher {
     fn launch(&self) -> Result<Box<dyn Worker>, HostFault> {
-        let process = self.0.take()?;
+        let process = self.0.pool.take()?;
         Ok(Box::new(ProcessWorker::new(self.0.clone(), process)))
     }
 }
@@ -132,85 +151,7 @@ impl WorkerLauncher for ProcessLauncher {
 pub(crate) struct Shared {
     pub(crate) options: WorkerOptions,
     pub(crate) sealed: SealedBlobs,
+    pub(crate) compiled: CompiledModules,
+    pub(crate) pool: Pool,
     missing: Vec<Missing>,
-    profiles: Vec<(DeterminismClass, Hash)>,
-    no_models: Option<String>,
-    /// The one that was started to see what this machine gives.
-    first: Mutex<Option<Process>>,
-    pool: Pool,
-}
-
-impl Shared {
-    /// A process that is ready for a job.
-    pub(crate) fn take(&self) -> Result<Process, HostFault> {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut process = match first {
-            Some(process) => process,
-            None => self.pool.next()?,
-        };
-        if !process.is_alive() {
-            process = self.pool.next()?;
-        }
-        let greeting = process.greeting();
-        let weaker = greeting.missing.iter().find(|missing| !self.missing.contains(missing));
-        if let Some(missing) = weaker.filter(|_| !self.options.allow_missing) {
-            return Err(HostFault::WorkerDied { reason: format!("it could not be isolated; missing is {missing}") });
-        }
-        if greeting.profiles != self.profiles {
-            let reason = "it offers other execution profiles than the first; restart the node".to_owned();
-            return Err(HostFault::WorkerDied { reason });
-        }
-        Ok(process)
-    }
-}
-
-/// A thread that starts processes, one ahead of need. All are started by this one thread, since a process is killed when the
-/// thread that started it ends: after the last worker is gone, or when the whole supervisor dies.
-struct Pool {
-    started: Option<Mutex<Receiver<Result<Process, HostFault>>>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Pool {
-    fn start(options: WorkerOptions) -> Result<Self, HostFault> {
-        // Holds none itself: the thread waits, with the one that it has started, until that is taken.
-        let (send, started) = sync_channel(0);
-        let hierarchy = Hierarchy::find().map_err(|error| error.to_string());
-        let start = move || {
-            loop {
-                if let Err(unwanted) = send.send(Process::start(&options, &hierarchy)) {
-                    return unwanted.0.map_or((), Process::end);
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("depx-workers".into()).spawn(start);
-        let thread = thread.map_err(|_| HostFault::Resources { resource: "threads" })?;
-        Ok(Self { started: Some(Mutex::new(started)), thread: Some(thread) })
-    }
-
-    /// The one that is warm, or the next that starts.
-    fn next(&self) -> Result<Process, HostFault> {
-        /// The first may have been started long ago, and have failed for what was the matter then, or have died since.
-        const ATTEMPTS: usize = 2;
-        let gone = || HostFault::WorkerDied { reason: "nothing starts workers any more".to_owned() };
-        let started = self.started.as_ref().ok_or_else(gone)?.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut last = Err(gone());
-        for _ in 0..ATTEMPTS {
-            last = started.recv().map_err(|_| gone())?;
-            if last.as_mut().is_ok_and(Process::is_alive) {
-                break;
-            }
-        }
-        last
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        drop(self.started.take());
-        if let Some(thread) = self.thread.take() {
-            // It panics if starting a process does, which was reported then.
-            let _ = thread.join();
-        }
-    }
 }

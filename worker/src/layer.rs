@@ -25,12 +25,15 @@ pub enum Layer {
     /// No system call but those that executing takes.
     #[n(5)]
     Seccomp,
+    /// A root directory in which there is nothing but the process's own descriptors.
+    #[n(6)]
+    Root,
 }
 
 impl Layer {
     /// Every layer.
-    pub const ALL: [Self; 6] =
-        [Self::Cgroup, Self::Rlimits, Self::Network, Self::Privileges, Self::Landlock, Self::Seccomp];
+    pub const ALL: [Self; 7] =
+        [Self::Cgroup, Self::Rlimits, Self::Network, Self::Root, Self::Privileges, Self::Landlock, Self::Seccomp];
 
     /// What an operator does about it.
     fn remedy(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Layer {
             }
             Self::Rlimits => "raise the hard limits under which the node is started",
             Self::Network => "run the node as root, or allow unprivileged user namespaces",
+            Self::Root => "run the node as root, or allow unprivileged user namespaces, and mount /proc",
             Self::Privileges => "start the node with a kernel and container that allow giving up privileges",
             Self::Landlock => "use Linux 5.13 or later with Landlock enabled (`lsm=landlock,…`)",
             Self::Seccomp => "use a kernel with CONFIG_SECCOMP_FILTER",
@@ -54,11 +58,27 @@ impl fmt::Display for Layer {
             Self::Cgroup => "a cgroup",
             Self::Rlimits => "resource limits",
             Self::Network => "an empty network namespace",
+            Self::Root => "an empty root directory",
             Self::Privileges => "the loss of all privileges",
             Self::Landlock => "Landlock",
             Self::Seccomp => "a seccomp filter",
         })
     }
+}
+
+/// What a worker is for. The layers are the same; what the seccomp filter and the resource limits allow is not.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
+pub enum Role {
+    /// Executes jobs, one after the other, and never compiles.
+    #[n(0)]
+    Execute,
+    /// Compiles one module, and executes nothing.
+    #[n(1)]
+    Compile {
+        /// Seconds of processor time after which the kernel kills it. The supervisor looks more closely.
+        #[n(0)]
+        seconds: u64,
+    },
 }
 
 /// A layer that this machine does not give.

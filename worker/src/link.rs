@@ -72,10 +72,32 @@ impl Link {
         message: &T,
         glance: &mut impl FnMut() -> Result<(), E>,
     ) -> Result<(), E> {
+        self.send_with(message, &[], glance)
+    }
+
+    /// Sends one frame and what follows it as raw bytes; all at once, so that the other end wakes up once, unless that is long.
+    pub(crate) fn send_with<T: Canonical, E: From<LinkError>>(
+        &mut self,
+        message: &T,
+        contents: &[&[u8]],
+        glance: &mut impl FnMut() -> Result<(), E>,
+    ) -> Result<(), E> {
         let body = message.to_bytes();
         let len = u32::try_from(body.len())
             .map_err(|_| LinkError::TooLong { len: body.len() as u64, max: u32::MAX.into() })?;
-        self.send_bytes(&[&len.to_be_bytes()[..], &body].concat(), glance)
+        let mut bytes = [&len.to_be_bytes()[..], &body].concat();
+        for content in contents {
+            if bytes.len() + content.len() > BUFFER {
+                self.send_bytes(&bytes, glance)?;
+                bytes.clear();
+            }
+            if content.len() > BUFFER {
+                self.send_bytes(content, glance)?;
+            } else {
+                bytes.extend_from_slice(content);
+            }
+        }
+        self.send_bytes(&bytes, glance)
     }
 
     /// Sends raw bytes.

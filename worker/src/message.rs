@@ -1,12 +1,15 @@
 //! What supervisor and worker say to each other.
 //!
 //! Frames of canonical CBOR, each after its length as a big-endian `u32`. The supervisor says [`Start`] once, and the worker answers
-//! [`Answer::Ready`] when it is shut in, or [`Answer::NotReady`]. Then, for each [`JobMessage`], the worker answers
-//! [`Answer::Prepared`] if asked to, and [`Answer::Done`], followed by the output and the logs as raw bytes; or [`Answer::Failed`].
+//! [`Answer::Ready`] when it is shut in, or [`Answer::NotReady`]. Then, for each [`JobMessage`], a worker that executes answers
+//! [`Answer::Done`], followed by the output and the logs as raw bytes; or [`Answer::Failed`]. One that compiles gets one
+//! [`CompileMessage`], and answers [`Answer::Compiled`], followed by the artifact as raw bytes; or [`Answer::Refused`], or
+//! [`Answer::Failed`].
 
-use crate::layer::{Missing, bounded};
+use crate::layer::{Missing, Role, bounded};
+use depx_host_abi::refusal::RefusalCode;
 use depx_protocol::{Blob, Canonical, DeterminismClass, Hash, JobSpec, ResultCore};
-use depx_runtime::{Allocation, EngineOptions, HostFault, Job, Optimize};
+use depx_runtime::{Allocation, EngineOptions, HostFault, Job, Optimize, Refusal};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
@@ -38,6 +41,8 @@ pub(crate) struct Start {
     pub(crate) threads: u32,
     #[n(6)]
     pub(crate) max_job_output: u64,
+    #[n(7)]
+    pub(crate) role: Role,
 }
 
 impl Canonical for Start {}
@@ -63,12 +68,57 @@ pub(crate) struct JobMessage {
     pub(crate) profile: Hash,
     #[n(3)]
     pub(crate) contents: Vec<Content>,
-    /// Whether to say when the module is compiled.
     #[n(4)]
-    pub(crate) prepare: bool,
+    pub(crate) module: Module,
+    /// A module that will not be asked for any more.
+    #[n(5)]
+    pub(crate) forget: Option<Hash>,
 }
 
 impl Canonical for JobMessage {}
+
+/// What the worker is to execute.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) enum Module {
+    /// What it knows already.
+    #[n(0)]
+    Known,
+    /// The artifact in the first descriptor.
+    #[n(1)]
+    Compiled,
+    /// Nothing: no node can.
+    #[n(2)]
+    Refused(#[n(0)] Refused),
+}
+
+/// A [`Refusal`] on its way.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct Refused {
+    #[n(0)]
+    code: u32,
+    #[n(1)]
+    reason: String,
+}
+
+impl Refused {
+    pub(crate) fn of(refusal: &Refusal) -> Self {
+        Self { code: refusal.code.number(), reason: bounded(&refusal.reason) }
+    }
+
+    /// As it is told to others; `None` if there is no such code.
+    pub(crate) fn into_refusal(self) -> Option<Refusal> {
+        Some(Refusal { code: RefusalCode::try_from(self.code).ok()?, reason: bounded(&self.reason) })
+    }
+}
+
+/// A module to compile.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct CompileMessage {
+    #[n(0)]
+    pub(crate) module: Content,
+}
+
+impl Canonical for CompileMessage {}
 
 /// The content of one blob. The supervisor has verified its hash.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -101,19 +151,25 @@ pub(crate) enum Answer {
         /// Why it cannot run models, if it was asked to.
         #[n(2)]
         no_models: Option<String>,
+        /// What the artifacts that it makes or executes are compatible with.
+        #[n(3)]
+        compatibility: Hash,
     },
     /// It cannot work at all.
     #[n(1)]
     NotReady(#[n(0)] String),
-    /// The module is compiled.
+    /// The module is compiled; so many bytes follow.
     #[n(2)]
-    Prepared,
+    Compiled(#[n(0)] u64),
     /// The result.
     #[n(3)]
     Done(#[n(0)] Box<Done>),
     /// This machine failed.
     #[n(4)]
     Failed(#[n(0)] Failure),
+    /// No node can execute the module.
+    #[n(5)]
+    Refused(#[n(0)] Refused),
 }
 
 impl Canonical for Answer {}
@@ -170,16 +226,18 @@ impl Failure {
             HostFault::Inference { reason } => Self::Inference(bounded(reason)),
             HostFault::Engine { reason } => Self::Engine(bounded(reason)),
             // A worker is not cancelled but killed, has no cache on disk, and its supervisor has checked the spec.
-            HostFault::Cancelled | HostFault::Cache(_) | HostFault::Spec(_) | HostFault::WorkerDied { .. } => {
-                Self::Engine(bounded(&fault.to_string()))
-            }
+            HostFault::Cancelled
+            | HostFault::Cache(_)
+            | HostFault::Spec(_)
+            | HostFault::Compile { .. }
+            | HostFault::WorkerDied { .. } => Self::Engine(bounded(&fault.to_string())),
         }
     }
 
-    /// As it is told to others.
-    pub(crate) fn into_fault(self, job: &Job) -> HostFault {
+    /// As it is told to others, of a job that may take `limit_ms`.
+    pub(crate) fn into_fault(self, limit_ms: u64) -> HostFault {
         match self {
-            Self::Timeout => HostFault::Timeout { limit_ms: job.spec.limits.wall_ms },
+            Self::Timeout => HostFault::Timeout { limit_ms },
             Self::MissingBlob(hash) => HostFault::MissingBlob { hash },
             Self::Profile(profile) => HostFault::Profile { profile },
             Self::Resources(name) => HostFault::Resources { resource: resource(&name) },

@@ -2,14 +2,14 @@
 
 use crate::WorkerOptions;
 use crate::cgroup::{Cgroup, Hierarchy};
-use crate::layer::{Layer, Missing, bounded};
+use crate::layer::{Layer, Missing, Role, bounded};
 use crate::link::{Link, LinkError};
 use crate::message::{Answer, MAX_GREETING, Start};
 use depx_protocol::{DeterminismClass, Hash};
 use depx_runtime::{Allocation, HostFault, Optimize};
+use lru::LruCache;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Pid;
-use std::collections::HashSet;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +23,9 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 /// The unit in which Linux tells processor time, on every architecture.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// Modules that an executing worker knows at a time. What it takes to run one is usually below 1 MiB beside the shared code.
+const MAX_KNOWN: usize = 64;
+
 /// A worker process. Dropping it kills it.
 pub(crate) struct Process {
     /// `None` once it is being buried.
@@ -32,8 +35,8 @@ pub(crate) struct Process {
     greeting: Greeting,
     /// Jobs that it has done.
     pub(crate) jobs: u32,
-    /// Modules that it has compiled.
-    pub(crate) prepared: HashSet<Hash>,
+    /// Modules that it knows, the one used last first.
+    known: LruCache<Hash, ()>,
     memory: u64,
 }
 
@@ -43,12 +46,19 @@ pub(crate) struct Greeting {
     pub(crate) missing: Vec<Missing>,
     pub(crate) profiles: Vec<(DeterminismClass, Hash)>,
     pub(crate) no_models: Option<String>,
+    pub(crate) compatibility: Hash,
 }
 
 /// Why a conversation with a worker ended early.
 pub(crate) enum Stop {
     Fault(HostFault),
     Link(LinkError),
+}
+
+impl From<HostFault> for Stop {
+    fn from(fault: HostFault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 impl From<LinkError> for Stop {
@@ -59,7 +69,11 @@ impl From<LinkError> for Stop {
 
 impl Process {
     /// Starts one and waits until it is ready.
-    pub(crate) fn start(options: &WorkerOptions, hierarchy: &Result<Hierarchy, String>) -> Result<Self, HostFault> {
+    pub(crate) fn start(
+        options: &WorkerOptions,
+        role: Role,
+        hierarchy: &Result<Hierarchy, String>,
+    ) -> Result<Self, HostFault> {
         let failed = |what: &str, error: &dyn std::fmt::Display| HostFault::WorkerDied {
             reason: bounded(&format!("{what}: {error}")),
         };
@@ -71,7 +85,8 @@ impl Process {
         command.args(&options.arguments).env_clear().current_dir("/").stdin(theirs).stdout(Stdio::null());
         // An interrupt from the terminal is for the supervisor, which lets its workers finish.
         command.process_group(0);
-        if options.models {
+        let models = options.models && role == Role::Execute;
+        if models {
             // The library would keep a thread and a database to report to its maker.
             command.env("ORT_DISABLE_TELEMETRY", "1");
             // The worker has another working directory.
@@ -88,28 +103,30 @@ impl Process {
             link: Link::of_supervisor(ours),
             greeting: Greeting::default(),
             jobs: 0,
-            prepared: HashSet::new(),
-            memory: options.overhead,
+            known: LruCache::unbounded(),
+            memory: if role == Role::Execute { options.overhead } else { options.compile_memory },
         };
+        // Compiling has one thread.
+        let cores = if role == Role::Execute { options.threads.get() } else { 1 };
         // Before it is told anything, so that everything it does is counted.
-        let unplaced = process.place(options, hierarchy).err();
-        process.greet(options)?;
+        let unplaced = process.place(cores, hierarchy).err();
+        process.greet(options, models, role)?;
         process.greeting.missing.extend(unplaced.map(|reason| Missing::new(Layer::Cgroup, reason)));
         Ok(process)
     }
 
-    fn place(&mut self, options: &WorkerOptions, hierarchy: &Result<Hierarchy, String>) -> Result<(), String> {
+    fn place(&mut self, cores: u32, hierarchy: &Result<Hierarchy, String>) -> Result<(), String> {
         let hierarchy = hierarchy.as_ref().map_err(Clone::clone)?;
-        let cgroup = hierarchy.create(self.memory, options.threads.get()).map_err(|error| error.to_string())?;
+        let cgroup = hierarchy.create(self.memory, cores).map_err(|error| error.to_string())?;
         let pid = self.pid().ok_or("the worker is gone")?;
         cgroup.place(pid).map_err(|error| error.to_string())?;
         self.cgroup = Some(cgroup);
         Ok(())
     }
 
-    fn greet(&mut self, options: &WorkerOptions) -> Result<(), HostFault> {
+    fn greet(&mut self, options: &WorkerOptions, models: bool, role: Role) -> Result<(), HostFault> {
         let start = Start {
-            models: options.models,
+            models,
             library_folder: options.library_folder.as_ref().map(|path| path.to_string_lossy().into_owned()),
             optimize: options.engine.optimize == Optimize::Speed,
             pool_slots: match options.engine.allocation {
@@ -119,6 +136,7 @@ impl Process {
             interpreter: options.engine.interpreter,
             threads: options.threads.get(),
             max_job_output: options.max_job_output,
+            role,
         };
         let deadline = Instant::now() + START;
         let mut glance = || match Instant::now() < deadline {
@@ -133,19 +151,30 @@ impl Process {
             .send(&start, &mut glance)
             .and_then(|()| self.link.receive::<Answer, Stop>(MAX_GREETING, &mut glance));
         match greeting.map_err(|stop| self.fault(stop))? {
-            Answer::Ready { missing, profiles, no_models } => {
+            Answer::Ready { missing, profiles, no_models, compatibility } => {
                 let missing = missing.iter().map(|missing| Missing::new(missing.layer, &missing.reason)).collect();
                 let no_models = no_models.map(|reason| bounded(&reason));
-                self.greeting = Greeting { missing, profiles, no_models };
+                self.greeting = Greeting { missing, profiles, no_models, compatibility };
                 Ok(())
             }
             Answer::NotReady(reason) => Err(HostFault::WorkerDied { reason: bounded(&reason) }),
-            Answer::Prepared | Answer::Done(_) | Answer::Failed(_) => Err(HostFault::WorkerDied { reason: unasked() }),
+            _ => Err(HostFault::WorkerDied { reason: unasked() }),
         }
     }
 
     pub(crate) fn greeting(&self) -> &Greeting {
         &self.greeting
+    }
+
+    /// Whether it knows what `module` is, without being told again.
+    pub(crate) fn knows(&self, module: &Hash) -> bool {
+        self.known.contains(module)
+    }
+
+    /// From now on it knows `module`; gives the one that it is to forget.
+    pub(crate) fn learn(&mut self, module: Hash) -> Option<Hash> {
+        self.known.put(module, ());
+        if self.known.len() > MAX_KNOWN { self.known.pop_lru().map(|(forgotten, ())| forgotten) } else { None }
     }
 
     fn pid(&self) -> Option<Pid> {
@@ -269,6 +298,7 @@ fn describe(status: ExitStatus) -> String {
                 (libc::SIGILL, "SIGILL"),
                 (libc::SIGSYS, "SIGSYS"),
                 (libc::SIGXFSZ, "SIGXFSZ"),
+                (libc::SIGXCPU, "SIGXCPU"),
             ];
             let name = named.into_iter().find(|(number, _)| *number == signal).map_or("a signal", |(_, name)| name);
             format!("it was killed by {name} ({signal})")

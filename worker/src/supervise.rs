@@ -1,22 +1,18 @@
 //! One job in a worker process: hand it over, watch, take and check the result.
 
+use crate::compile::Compiled;
 use crate::launcher::Shared;
-use crate::message::{Answer, Content, Done, JobMessage, MAX_INLINE, MAX_INLINE_TOTAL};
+use crate::message::{Answer, Content, Done, JobMessage, MAX_INLINE, MAX_INLINE_TOTAL, Module, Refused};
 use crate::process::{Process, Stop, unasked};
 use crate::sealed::SealedBlobs;
+use crate::watch::Watch;
 use crate::{WorkerOptions, verify};
 use bytes::Bytes;
+use depx_protocol::{Blob, Hash};
 use depx_runtime::{Cancel, HostFault, Job, JobResult, Worker};
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How much longer than a job's limit a worker gets. It watches the limit itself, and stops a guest that calls the host.
-const GRACE: Duration = Duration::from_millis(100);
-
-/// How often the processor time of a compiling worker is looked at.
-const PROCESSOR_GLANCE: Duration = Duration::from_millis(50);
 
 /// Executes jobs in worker processes, one after the other, in the same process as long as it does well.
 pub(crate) struct ProcessWorker {
@@ -40,7 +36,7 @@ impl Worker for ProcessWorker {
         let mut process = match usable.take_if(|process| process.is_alive() && process.limit_memory(memory).is_ok()) {
             Some(process) => process,
             None => {
-                let mut process = self.shared.take()?;
+                let mut process = self.shared.pool.take()?;
                 process.limit_memory(memory)?;
                 process
             }
@@ -48,17 +44,20 @@ impl Worker for ProcessWorker {
         // After a fault the process is dropped here, and with that killed.
         let result = execute(&mut process, &self.shared, job, cancel)?;
         process.jobs += 1;
-        process.prepared.insert(job.spec.module.hash);
         self.process = Some(process);
         Ok(result)
     }
 }
 
 fn execute(process: &mut Process, shared: &Shared, job: &Job, cancel: &Cancel) -> Result<JobResult, HostFault> {
-    let options = &shared.options;
-    let parcel = Parcel::pack(job, !process.prepared.contains(&job.spec.module.hash), &shared.sealed)?;
     let watch = Watch::start(job, cancel);
-    converse(process, &parcel, job, &watch, options).map_err(|stop| process.fault(stop))
+    let module = job.spec.module;
+    let wasm = content(job, &module)?;
+    let known = process.knows(&module.hash);
+    let compiled = if known { None } else { Some(shared.compiled.get(&module, wasm, &watch)?) };
+    let forget = process.learn(module.hash);
+    let parcel = Parcel::pack(job, compiled, forget, &shared.sealed)?;
+    converse(process, &parcel, job, &watch, &shared.options).map_err(|stop| process.fault(stop))
 }
 
 fn converse(
@@ -68,25 +67,14 @@ fn converse(
     watch: &Watch<'_>,
     options: &WorkerOptions,
 ) -> Result<JobResult, Stop> {
-    let mut glance = || watch.check();
+    let mut glance = || Ok::<(), Stop>(watch.check()?);
     process.link.send(&parcel.message, &mut glance)?;
     let descriptors: Vec<_> = parcel.descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
     process.link.send_descriptors(&descriptors, &mut glance)?;
-    let max = Done::max_frame(job);
-    let mut answer = if parcel.message.prepare {
-        await_compiler(process, max, watch, options)?
-    } else {
-        process.link.receive(max, &mut glance)?
-    };
-    if parcel.message.prepare && answer == Answer::Prepared {
-        answer = process.link.receive(max, &mut glance)?;
-    }
-    let done = match answer {
+    let done = match process.link.receive(Done::max_frame(job), &mut glance)? {
         Answer::Done(done) => *done,
-        Answer::Failed(failure) => return Err(Stop::Fault(failure.into_fault(job))),
-        Answer::Ready { .. } | Answer::NotReady(_) | Answer::Prepared => {
-            return Err(Stop::Fault(HostFault::WorkerDied { reason: unasked() }));
-        }
+        Answer::Failed(failure) => return Err(Stop::Fault(failure.into_fault(watch.limit_ms()))),
+        _ => return Err(Stop::Fault(HostFault::WorkerDied { reason: unasked() })),
     };
     let liar = |error: verify::Mismatch| Stop::Fault(HostFault::WorkerDied { reason: error.to_string() });
     verify::announced(&done, job).map_err(liar)?;
@@ -98,57 +86,6 @@ fn converse(
     verify::result(done, &output, logs, job).map_err(liar)
 }
 
-/// Receives the first answer to a job with a new module, and gives up if compiling takes too much of a processor.
-fn await_compiler(
-    process: &mut Process,
-    max: usize,
-    watch: &Watch<'_>,
-    options: &WorkerOptions,
-) -> Result<Answer, Stop> {
-    let clock = process.clock();
-    let before = clock.used();
-    let mut next = Instant::now() + PROCESSOR_GLANCE;
-    let mut glance = || {
-        watch.check()?;
-        if Instant::now() < next {
-            return Ok(());
-        }
-        next = Instant::now() + PROCESSOR_GLANCE;
-        if clock.used().saturating_sub(before) <= options.compile_time {
-            return Ok(());
-        }
-        let reason = format!("compiling the module took more than {:?} of processor time", options.compile_time);
-        Err(Stop::Fault(HostFault::WorkerDied { reason }))
-    };
-    process.link.receive(max, &mut glance)
-}
-
-/// When to stop waiting.
-struct Watch<'c> {
-    cancel: &'c Cancel,
-    /// `None` when the limit lies beyond what this machine's clock can count.
-    deadline: Option<Instant>,
-    limit_ms: u64,
-}
-
-impl<'c> Watch<'c> {
-    fn start(job: &Job, cancel: &'c Cancel) -> Self {
-        let limit_ms = job.spec.limits.wall_ms;
-        let deadline = Instant::now().checked_add(Duration::from_millis(limit_ms).saturating_add(GRACE));
-        Self { cancel, deadline, limit_ms }
-    }
-
-    fn check(&self) -> Result<(), Stop> {
-        if self.cancel.is_cancelled() {
-            return Err(Stop::Fault(HostFault::Cancelled));
-        }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(Stop::Fault(HostFault::Timeout { limit_ms: self.limit_ms }));
-        }
-        Ok(())
-    }
-}
-
 /// A job, made ready to travel.
 struct Parcel {
     message: JobMessage,
@@ -156,29 +93,50 @@ struct Parcel {
 }
 
 impl Parcel {
-    fn pack(job: &Job, prepare: bool, sealed: &SealedBlobs) -> Result<Self, HostFault> {
+    /// `compiled` is what the worker is to know of the module, if it does not yet; it gets nothing else of it.
+    fn pack(
+        job: &Job,
+        compiled: Option<Compiled>,
+        forget: Option<Hash>,
+        sealed: &SealedBlobs,
+    ) -> Result<Self, HostFault> {
         let (mut contents, mut descriptors, mut inline, mut seen) = (Vec::new(), Vec::new(), 0, HashSet::new());
-        for blob in job.spec.blobs().filter(|blob| seen.insert(blob.hash)) {
-            let content = job.blobs.get(&blob.hash).filter(|content| content.len() as u64 == blob.len);
-            let content = content.ok_or(HostFault::MissingBlob { hash: blob.hash })?;
+        let module = match compiled {
+            None => Module::Known,
+            Some(Compiled::Refused(refusal)) => Module::Refused(Refused::of(&refusal)),
+            Some(Compiled::Artifact(file)) => {
+                descriptors.push(Arc::new(file.into()));
+                Module::Compiled
+            }
+        };
+        let spec = &job.spec;
+        let files = spec.files.iter().map(|file| file.blob).chain(spec.models.iter().map(|model| model.blob));
+        for blob in std::iter::once(*spec.input.blob()).chain(files).filter(|blob| seen.insert(blob.hash)) {
+            let content = content(job, &blob)?;
             if content.len() <= MAX_INLINE && inline + content.len() <= MAX_INLINE_TOTAL {
                 inline += content.len();
                 contents.push(Content::Inline { hash: blob.hash, bytes: content.to_vec().into() });
             } else {
-                let sealed = sealed.get(blob, content).map_err(|error| {
+                let sealed = sealed.get(&blob, content).map_err(|error| {
                     tracing::warn!(%error, "a blob cannot be handed to a worker");
                     HostFault::Resources { resource: "memory or descriptors for a job's blobs" }
                 })?;
-                contents.push(Content::Sealed(*blob));
+                contents.push(Content::Sealed(blob));
                 descriptors.push(sealed);
             }
         }
-        let message = JobMessage { id: job.id, spec: job.spec.clone(), profile: job.profile, contents, prepare };
+        let message = JobMessage { id: job.id, spec: job.spec.clone(), profile: job.profile, contents, module, forget };
         Ok(Self { message, descriptors })
     }
 }
 
-/// Bytes that a worker may hold while it executes `job`: what the job's limits add up to, and the overhead.
+/// The content of a blob that the spec names.
+fn content<'j>(job: &'j Job, blob: &Blob) -> Result<&'j Bytes, HostFault> {
+    let content = job.blobs.get(&blob.hash).filter(|content| content.len() as u64 == blob.len);
+    content.ok_or(HostFault::MissingBlob { hash: blob.hash })
+}
+
+/// Bytes that a worker may hold while it executes `job`: what the job's limits add up to, its models, and the overhead.
 fn memory_for(job: &Job, options: &WorkerOptions) -> u64 {
     /// Bytes of a page of a guest's memory.
     const PAGE: u64 = 65536;
@@ -188,7 +146,10 @@ fn memory_for(job: &Job, options: &WorkerOptions) -> u64 {
     let kept = limits.output_bytes.saturating_add(limits.log_bytes).saturating_mul(job.spec.input.items());
     // Outputs are held twice while they are encoded, and so is an input while it is unpacked.
     let twice = kept.min(options.max_job_output).saturating_add(job.spec.input.blob().len).saturating_mul(2);
+    // A library holds a model's weights, and may hold them once more in an order that suits the processor.
+    let models = job.spec.models.iter().fold(0_u64, |all, model| all.saturating_add(model.blob.len)).saturating_mul(2);
     // What the kernel takes as a limit is a signed number of bytes.
-    let all = item.saturating_mul(running).saturating_add(twice).saturating_add(options.overhead);
+    let all =
+        item.saturating_mul(running).saturating_add(twice).saturating_add(models).saturating_add(options.overhead);
     all.min(i64::MAX.unsigned_abs() / 2)
 }

@@ -1,8 +1,9 @@
-//! The system calls that executing takes, each for a reason; all others fail with `EPERM`.
+//! The system calls that executing or compiling takes, each for a reason; all others fail with `EPERM`.
 //!
 //! They fail rather than kill, because libraries try things and do without: the C library looks for processors in `/sys`, the
 //! standard library for limits in cgroups. A refused call has no effect either way, and an honest worker stays alive.
 
+use crate::layer::Role;
 use seccompiler::{
     SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
     apply_filter_all_threads,
@@ -14,14 +15,11 @@ const CALLS: &[(libc::c_long, &str)] = &[
     // The conversation with the supervisor, and contents that it passes; there is nothing else to read or write.
     (libc::SYS_recvmsg, "jobs and their descriptors"),
     (libc::SYS_sendto, "answers"),
-    (libc::SYS_write, "images of modules' memories"),
+    (libc::SYS_write, "last words of libraries, which lead nowhere: nothing that a worker holds can be written to"),
     (libc::SYS_close, "descriptors that were mapped"),
-    (libc::SYS_fstat, "the length of a blob"),
-    (libc::SYS_memfd_create, "images of modules' memories, counted by the cgroup"),
-    // Memory.
-    (libc::SYS_mmap, "memories of guests, compiled code, the heap; the compiler runs here, so pages become executable"),
-    (libc::SYS_munmap, "the same"),
-    (libc::SYS_mprotect, "the same"),
+    (libc::SYS_fstat, "the length of a blob or an artifact"),
+    // Memory. What may be mapped, and how, is below.
+    (libc::SYS_munmap, "memories of guests, compiled code, the heap"),
     (libc::SYS_mremap, "the heap"),
     (libc::SYS_madvise, "giving memory back"),
     (libc::SYS_brk, "the heap"),
@@ -46,12 +44,12 @@ const CALLS: &[(libc::c_long, &str)] = &[
     (libc::SYS_getrandom, "hash tables"),
 ];
 
-pub(super) fn install() -> Result<(), String> {
+pub(super) fn install(role: Role) -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| error.to_string())?;
     let install = || -> Result<(), seccompiler::Error> {
         // First, since the other leaves no way to install a second.
         apply_filter_all_threads(&not_implemented(arch)?)?;
-        apply_filter_all_threads(&allowed(arch)?)
+        apply_filter_all_threads(&allowed(arch, role)?)
     };
     install().map_err(|error| error.to_string())
 }
@@ -64,7 +62,7 @@ fn not_implemented(arch: TargetArch) -> Result<seccompiler::BpfProgram, seccompi
     Ok(SeccompFilter::new(rules, SeccompAction::Allow, missing, arch)?.try_into()?)
 }
 
-fn allowed(arch: TargetArch) -> Result<seccompiler::BpfProgram, seccompiler::Error> {
+fn allowed(arch: TargetArch, role: Role) -> Result<seccompiler::BpfProgram, seccompiler::Error> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for (call, _reason) in CALLS {
         rules.insert(*call, Vec::new());
@@ -81,12 +79,29 @@ fn allowed(arch: TargetArch) -> Result<seccompiler::BpfProgram, seccompiler::Err
         | libc::CLONE_NEWNET;
     let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
     let looked_at = u64::from((namespaces | libc::CLONE_THREAD).cast_unsigned());
-    rules.insert(libc::SYS_clone, vec![only(0, SeccompCmpOp::MaskedEq(looked_at), thread)?]);
+    if role == Role::Execute {
+        rules.insert(libc::SYS_clone, vec![only(0, SeccompCmpOp::MaskedEq(looked_at), thread)?]);
+    }
+    // No memory that is writable, or was, becomes executable. Code is mapped from the files of artifacts, where it is executed.
+    let (write, execute) = (flag(libc::PROT_WRITE), flag(libc::PROT_EXEC));
+    let data = || only(2, SeccompCmpOp::MaskedEq(execute), 0);
+    rules.insert(libc::SYS_mprotect, vec![data()?]);
+    let mut mappings = vec![data()?];
+    if role == Role::Execute {
+        let code = condition(2, SeccompCmpOp::MaskedEq(write | execute), execute)?;
+        let file = condition(3, SeccompCmpOp::MaskedEq(flag(libc::MAP_ANONYMOUS)), 0)?;
+        mappings.push(SeccompRule::new(vec![code, file])?);
+    }
+    rules.insert(libc::SYS_mmap, mappings);
+    // What `fstat` is in the C and the standard library. They take a path too, and there is none to give; see `root`.
+    let itself = flag(libc::AT_EMPTY_PATH);
+    rules.insert(libc::SYS_newfstatat, vec![only(3, SeccompCmpOp::Eq, itself)?]);
+    rules.insert(libc::SYS_statx, vec![only(2, SeccompCmpOp::Eq, itself)?]);
     // Aborting; signals to others are refused.
     let this = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![only(0, SeccompCmpOp::Eq, this)?]);
-    // Sealing and the seals of a blob; nothing that could reach another process.
-    let seals = [libc::F_GET_SEALS, libc::F_ADD_SEALS, libc::F_GETFD];
+    // The seals of a blob, and copies of an artifact's descriptor; nothing that could reach another process.
+    let seals = [libc::F_GET_SEALS, libc::F_DUPFD_CLOEXEC, libc::F_GETFD];
     let seals = seals.map(|command| only(1, SeccompCmpOp::Eq, u64::from(command.unsigned_abs())));
     rules.insert(libc::SYS_fcntl, seals.into_iter().collect::<Result<_, _>>()?);
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
@@ -95,8 +110,15 @@ fn allowed(arch: TargetArch) -> Result<seccompiler::BpfProgram, seccompiler::Err
 
 /// Allows a call whose argument number `argument` compares to `value`.
 fn only(argument: u8, comparison: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::Error> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, comparison, value)?;
-    Ok(SeccompRule::new(vec![condition])?)
+    Ok(SeccompRule::new(vec![condition(argument, comparison, value)?])?)
+}
+
+fn condition(argument: u8, comparison: SeccompCmpOp, value: u64) -> Result<SeccompCondition, seccompiler::Error> {
+    Ok(SeccompCondition::new(argument, SeccompCmpArgLen::Dword, comparison, value)?)
+}
+
+fn flag(flag: libc::c_int) -> u64 {
+    u64::from(flag.cast_unsigned())
 }
 
 #[cfg(test)]
@@ -129,6 +151,8 @@ mod tests {
             libc::SYS_mount,
             libc::SYS_unshare,
             libc::SYS_setns,
+            libc::SYS_memfd_create,
+            libc::SYS_pkey_mprotect,
         ];
         for call in refused {
             assert!(!CALLS.iter().any(|(listed, _)| *listed == call), "{call}");

@@ -44,6 +44,10 @@ fn each_layer_holds_alone() {
         ("Rlimits", vec!["grow"], "killed"),
         ("Network", vec!["tcp", &tcp], "Network is unreachable"),
         ("Network", vec!["abstract", &name], "Connection refused"),
+        ("Root", vec!["read", "/etc/passwd"], "No such file"),
+        ("Root", vec!["look", key], "No such file"),
+        ("Root", vec!["list", folder], "No such file"),
+        ("Root", vec!["exec"], "No such file"),
         ("Privileges", vec!["read", key], forbidden),
         ("Privileges", vec!["kill", &pid], refused),
         ("Privileges", vec!["ptrace", &pid], refused),
@@ -93,6 +97,17 @@ fn files_cannot_be_read_nor_written() {
         &mut subject,
         &[vec!["read", "/etc/passwd"], vec!["read", key], vec!["write", key], vec!["write", new], vec!["list", folder]],
     );
+}
+
+#[test]
+fn files_cannot_be_looked_at() {
+    let Some(launcher) = isolated(options()) else { return };
+    let mut subject = Subject::of(launcher);
+    for path in ["/etc/passwd", "/etc", "/proc/1", "/../etc"] {
+        let inside = subject.probe(&["look", path]);
+        assert!(inside.starts_with("denied: No such file or directory"), "{path}: {inside}");
+    }
+    assert_eq!(control(&["look", "/etc/passwd"]), "allowed");
 }
 
 #[test]
@@ -193,6 +208,8 @@ fn calls_that_reach_the_kernel_are_refused() {
         ("seccomp", libc::SYS_seccomp),
         ("prlimit64", libc::SYS_prlimit64),
         ("ioctl", libc::SYS_ioctl),
+        ("memfd_create", libc::SYS_memfd_create),
+        ("pkey_mprotect", libc::SYS_pkey_mprotect),
         ("pidfd_open", libc::SYS_pidfd_open),
         ("pidfd_getfd", libc::SYS_pidfd_getfd),
         ("process_vm_writev", libc::SYS_process_vm_writev),
@@ -208,6 +225,13 @@ fn calls_that_reach_the_kernel_are_refused() {
     // Told to be missing, so that the C library makes threads in a way that can be looked at.
     let clone3 = subject.probe(&["call", &libc::SYS_clone3.to_string()]);
     assert!(clone3.starts_with("denied: Function not implemented"), "{clone3}");
+}
+
+#[test]
+fn what_was_writable_never_becomes_executable() {
+    let Some(launcher) = isolated(options()) else { return };
+    let probes = ["code", "both", "turned", "file"].map(|how| vec!["map", how]);
+    denied(&mut Subject::of(launcher), &probes);
 }
 
 #[test]
@@ -231,12 +255,12 @@ fn nothing_is_inherited() {
     let Some(launcher) = isolated(options()) else { return };
     let mut subject = Subject::of(launcher);
     assert_eq!(subject.probe(&["environment"]), "");
-    // Standard streams, which lead nowhere, and the socket.
-    assert_eq!(subject.probe(&["descriptors"]), "0 1 2 3");
+    // Standard streams, which lead nowhere, the socket, and the module's artifact.
+    assert_eq!(subject.probe(&["descriptors"]), "0 1 2 3 4");
     // Nor is anything kept: a job with contents in descriptors leaves none.
     let large = vec![7; 1 << 20];
     subject.run(JobBuilder::wat(NOTHING).input(&large).file("large", &large[1..])).unwrap();
-    assert_eq!(subject.probe(&["descriptors"]), "0 1 2 3");
+    assert_eq!(subject.probe(&["descriptors"]), "0 1 2 3 4");
     assert_ne!(control(&["environment"]), "");
 }
 

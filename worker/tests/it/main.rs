@@ -2,6 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod compile;
 mod deaths;
 mod isolation;
 mod results;

@@ -94,7 +94,8 @@ fn every_engine_works_in_a_worker() {
     for engine in engines {
         let mut subject = Subject::of(launcher(WorkerOptions { engine, ..options() }));
         for _ in 0..2 {
-            assert_same(&subject.run(job.clone()).unwrap(), &expected, &format!("{engine:?}"));
+            let result = subject.run(job.clone()).unwrap_or_else(|fault| panic!("{engine:?}: {fault}"));
+            assert_same(&result, &expected, &format!("{engine:?}"));
         }
     }
 }

@@ -106,6 +106,11 @@ impl JobBuilder {
         job
     }
 
+    /// A job for whose module the compiler does what the words say.
+    pub(crate) fn compiling(words: &[&str]) -> Self {
+        Self::of(format!("probe {}", words.join(" ")).as_bytes())
+    }
+
     pub(crate) fn input(mut self, content: &[u8]) -> Self {
         self.spec.input = JobInput::Compute(add(&mut self.blobs, content));
         self
@@ -186,6 +191,14 @@ impl Subject {
     pub(crate) fn death(&mut self, job: JobBuilder) -> String {
         match self.run(job) {
             Err(HostFault::WorkerDied { reason }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Why the module of this job was not compiled.
+    pub(crate) fn uncompiled(&mut self, job: JobBuilder) -> String {
+        match self.run(job) {
+            Err(HostFault::Compile { reason }) => reason,
             other => panic!("{other:?}"),
         }
     }
