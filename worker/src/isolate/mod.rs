@@ -6,8 +6,8 @@
 //! 2. Descriptors that were inherited are closed before the first is opened ([`descriptors::claim_socket`]).
 //! 3. ONNX Runtime is loaded, where models are to run, and the engine made; both need files, and neither has seen anything from
 //!    outside yet.
-//! 4. [`isolate`]: resource limits, then the network namespace and the root, which need privileges; then privileges go, then Landlock, which
-//!    needs it to be impossible to gain any; and last the seccomp filter, under which none of the above could be done.
+//! 4. [`isolate`]: resource limits, then the network namespace and the root, which need privileges; then privileges go, then
+//!    Landlock, which needs it to be impossible to gain any; and last the seccomp filter, under which none of the above could be done.
 //! 5. Only then is the first job or module read.
 //!
 //! The process has one thread until step 5. Landlock and user namespaces are for one thread alone, and threads made later inherit.
