@@ -2,12 +2,12 @@
 
 use crate::artifact::compatibility;
 use crate::engine::{self, EngineOptions};
-use crate::prepare::instrumented;
-use crate::{HostFault, PrepareError};
+use crate::{HostFault, PrepareError, snapshot};
 use depx_protocol::Hash;
 use wasmtime::Engine;
 
-/// Turns modules into what [`crate::ArtifactStore`] keeps and [`crate::GivenModules`] execute. Nothing becomes executable here.
+/// Turns modules into what [`crate::ArtifactStore`] keeps and [`crate::GivenModules`] execute. Nothing becomes executable
+/// here: an initialisation is interpreted, and leaves the same state as everywhere.
 pub struct Compiler {
     engine: Engine,
     compatibility: Hash,
@@ -25,10 +25,10 @@ impl Compiler {
         self.compatibility
     }
 
-    /// Validates, instruments and compiles a module.
-    pub fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, PrepareError> {
-        let instrumented = instrumented(wasm).map_err(PrepareError::Refused)?;
-        let compiled = self.engine.precompile_module(&instrumented);
+    /// Validates, instruments, initialises and compiles a module; `name` is the hash of `wasm`.
+    pub fn compile(&self, name: Hash, wasm: &[u8]) -> Result<Vec<u8>, PrepareError> {
+        let ready = snapshot::ready(engine::interpreter, name, wasm)?;
+        let compiled = self.engine.precompile_module(&ready);
         Ok(compiled.map_err(|error| HostFault::engine(format_args!("{error:#}")))?)
     }
 }

@@ -81,6 +81,13 @@ pub(crate) fn engine_with(options: &EngineOptions, code: Arc<dyn CustomCodeMemor
     Engine::new(&config).map_err(HostFault::engine)
 }
 
+/// An engine that runs guests without executable memory, files or signals: each of its memories is filled, not mapped from an image.
+pub(crate) fn interpreter() -> Result<Engine, HostFault> {
+    let mut config = config(&EngineOptions { interpreter: true, ..EngineOptions::default() })?;
+    config.memory_init_cow(false);
+    Engine::new(&config).map_err(HostFault::engine)
+}
+
 /// The engine that `options` describe, except that it makes every NaN canonical as soon as arithmetic gives it: what the work of
 /// [`crate::instrument`] is checked against.
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Preparer {
         if let Some(module) = self.store.as_ref().and_then(|store| store.load(&self.engine, key)) {
             return Ok(Prepared { module });
         }
-        let ready = snapshot::ready(&self.engine, name, wasm)?;
+        let ready = snapshot::ready(|| Ok(self.engine.clone()), name, wasm)?;
         let module = Module::new(&self.engine, ready).map_err(|error| HostFault::engine(format_args!("{error:#}")))?;
         if let Some(store) = &self.store {
             store.store(key, &module);

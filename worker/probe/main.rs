@@ -26,9 +26,9 @@ fn main() -> std::process::ExitCode {
             Some((first, probe)) if first == "probe" => Ok(probes::result(job, probe)),
             _ => runtime.run_job(job, &depx_runtime::Cancel::default()),
         },
-        |compiler, wasm| match probes::module(wasm) {
+        |compiler, name, wasm| match probes::module(wasm) {
             Some(probe) => Err(depx_runtime::PrepareError::Refused(probes::refusal(&probe))),
-            None => compiler.compile(wasm),
+            None => compiler.compile(name, wasm),
         },
     )
 }

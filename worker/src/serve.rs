@@ -32,7 +32,7 @@ pub fn serve() -> ExitCode {
 /// Like [`serve`], with other ways to execute jobs and to compile modules.
 pub fn serve_with(
     mut execute: impl FnMut(&Runtime, &Job) -> Result<JobResult, HostFault>,
-    mut compile: impl FnMut(&Compiler, &[u8]) -> Result<Vec<u8>, PrepareError>,
+    mut compile: impl FnMut(&Compiler, Hash, &[u8]) -> Result<Vec<u8>, PrepareError>,
 ) -> ExitCode {
     let socket = match descriptors::claim_socket() {
         Ok(socket) => socket,
@@ -53,7 +53,7 @@ pub fn serve_with(
 }
 
 type Execute<'e> = &'e mut dyn FnMut(&Runtime, &Job) -> Result<JobResult, HostFault>;
-type Compile<'c> = &'c mut dyn FnMut(&Compiler, &[u8]) -> Result<Vec<u8>, PrepareError>;
+type Compile<'c> = &'c mut dyn FnMut(&Compiler, Hash, &[u8]) -> Result<Vec<u8>, PrepareError>;
 
 fn work(link: &mut Link, execute: Execute<'_>, compile: Compile<'_>) -> Result<(), LinkError> {
     let start: Start = link.receive(MAX_GREETING, &mut patiently)?;
@@ -164,8 +164,8 @@ fn compile_one(compiler: &Compiler, link: &mut Link, compile: Compile<'_>) -> Re
     let sealed = usize::from(matches!(module, Content::Sealed(_)));
     let mut descriptors = link.receive_descriptors(sealed, &mut patiently)?;
     let compiled = open(module, &mut descriptors).map_err(engine_fault).map_err(PrepareError::Fault);
-    let compiled = compiled.and_then(|(_, wasm)| {
-        let compiled = catch_unwind(AssertUnwindSafe(|| compile(compiler, &wasm)));
+    let compiled = compiled.and_then(|(name, wasm)| {
+        let compiled = catch_unwind(AssertUnwindSafe(|| compile(compiler, name, &wasm)));
         compiled.unwrap_or_else(|_| Err(PrepareError::Fault(panicked())))
     });
     let answer = match &compiled {

@@ -35,13 +35,18 @@ pub struct StartsFrom {
 }
 
 /// A valid module made to meter itself, and to start from what its initialisation leaves if it has one: all of preparation but
-/// compiling. An initialisation is run on `engine`; `name` is the hash of `wasm`.
-pub(crate) fn ready(engine: &Engine, name: Hash, wasm: &[u8]) -> Result<Vec<u8>, PrepareError> {
+/// compiling. An initialisation is run on what `engine` gives, which is asked for nothing else; `name` is the hash of `wasm`.
+pub(crate) fn ready(
+    engine: impl FnOnce() -> Result<Engine, HostFault>,
+    name: Hash,
+    wasm: &[u8],
+) -> Result<Vec<u8>, PrepareError> {
     let outline = validate(wasm).map_err(PrepareError::Refused)?;
     let instrumented = instrument(wasm, &outline).map_err(PrepareError::Refused)?;
     let Some(initializer) = outline.initializer else { return Ok(instrumented) };
     module::check(&outline).map_err(PrepareError::Refused)?;
-    let (state, fuel) = with_execution_stack(|| initialised(engine, name, &outline, &instrumented, initializer))?;
+    let engine = engine()?;
+    let (state, fuel) = with_execution_stack(|| initialised(&engine, name, &outline, &instrumented, initializer))?;
     let starts_from = StartsFrom { snapshot: state.hash(name), fuel };
     let made = module::starting_from(&instrumented, &state, outline.resume, &starts_from);
     made.map_err(|error| PrepareError::Refused(error.into()))

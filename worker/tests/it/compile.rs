@@ -1,6 +1,7 @@
 //! Compiling happens once, apart from everything else, and within limits.
 
 use crate::support::{ECHO, JobBuilder, NOTHING, SPIN, Subject, isolated, launcher, options};
+use depx_host_abi::refusal::RefusalCode;
 use depx_protocol::Status;
 use depx_runtime::{Cancel, HostFault, WorkerLauncher};
 use depx_worker::WorkerOptions;
@@ -182,6 +183,29 @@ fn compiling_ends_at_its_memory_and_an_operator_may_grant_more() {
     subject.works();
     let Some(launcher) = isolated(WorkerOptions { compile_memory: 512 << 20, ..options() }) else { return };
     assert_eq!(probe(&mut Subject::of(launcher), &["memory", "300"]), (300 << 20).to_string());
+}
+
+/// The largest initialisations that there may be, in a compiler with the memory and the processor time that it is given.
+#[test]
+fn initialisations_end_at_their_own_limits() {
+    let Some(launcher) = isolated(options()) else { return };
+    let mut subject = Subject::of(launcher);
+    let module = |initialise: &str| {
+        let text = r#"(module (memory (export "memory") 2048) (data (i32.const 100) "content")
+            (func (export "wizer-initialize") INITIALISE)
+            (func (export "_start") (if (i32.eqz (i32.load8_u (i32.const 134217727))) (then unreachable))))"#;
+        JobBuilder::wat(&text.replace("INITIALISE", initialise)).limits(|limits| {
+            limits.memory_pages = 2048;
+            // However busy the machine is: what ends it is its fuel.
+            limits.wall_ms = 120_000;
+        })
+    };
+    let all = subject.run(module("(memory.fill (i32.const 0) (i32.const 7) (i32.const 134217728))")).unwrap();
+    assert_eq!(all.core.status, Status::Success, "{:?}", all.detail);
+    let spins = subject.run(module("(loop $l (br $l))")).unwrap();
+    assert_eq!(spins.core.status, Status::InvalidModule);
+    assert_eq!(spins.core.code, RefusalCode::InitializerOutOfFuel.number());
+    assert_eq!(subject.launcher.compilations(), 2);
 }
 
 #[test]
