@@ -64,6 +64,11 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     let signed = SignedJobSpec::sign(spec, &nobody);
     let job = Job { id: signed.verify()?, spec: signed.spec.clone(), profile, blobs };
 
+    if let Some(path) = &args.receipt {
+        // Found out before anything is executed; what is there stays until there is a result.
+        let place = File::options().create(true).append(true).open(path);
+        place.with_context(|| cannot_write_receipt(path))?;
+    }
     let (started_ms, started) = (unix_ms(), Instant::now());
     let mut output = Output::open(global, &args, job.spec.input.items())?;
     let take = |finished: Finished| output.take(&finished).map_err(io::Error::other);
@@ -72,8 +77,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     let kept = ran.map_err(anyhow::Error::from).and_then(|streamed| {
         if let Some(path) = &args.receipt {
             let bundle = local_receipt(signed, &streamed.core, profile, &key, started_ms);
-            let written = std::fs::write(path, bundle.to_bytes());
-            written.with_context(|| format!("cannot write receipt {}", path.display()))?;
+            std::fs::write(path, bundle.to_bytes()).with_context(|| cannot_write_receipt(path))?;
         }
         output.close()?;
         Ok(streamed)
@@ -172,6 +176,10 @@ impl Output {
             show::print("]}");
         }
     }
+}
+
+fn cannot_write_receipt(path: &Path) -> String {
+    format!("cannot write receipt {}", path.display())
 }
 
 fn cannot_write_calls(path: &Path) -> String {
