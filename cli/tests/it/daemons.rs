@@ -49,8 +49,8 @@ fn a_devnet_takes_its_processes_along_however_it_ends() {
         let machine = Machine::new();
         let mut devnet = Daemon::start(&machine, ["devnet", "--nodes", "2"]);
         assert_eq!(devnet.event("ready")["nodes"].as_array().map(Vec::len), Some(2));
-        eventually("a coordinator, and two nodes with a worker and a spare each", || {
-            descendants(devnet.id()).len() == 7
+        eventually("a coordinator, and two nodes with a worker, a compiler, and a spare of each", || {
+            descendants(devnet.id()).len() == 11
         });
         let processes = descendants(devnet.id());
         assert!(processes.iter().all(|process| runs(*process)));
@@ -67,7 +67,9 @@ fn a_devnet_that_is_stopped_stops_its_command() {
     let machine = Machine::new();
     let mut devnet = Daemon::start(&machine, ["devnet", "--nodes", "1", "--", "sleep", "1000"]);
     devnet.event("ready");
-    eventually("the command, beside a coordinator and a node with two workers", || descendants(devnet.id()).len() == 5);
+    eventually("the command, beside a coordinator and a node with two workers and two compilers", || {
+        descendants(devnet.id()).len() == 7
+    });
     let processes = descendants(devnet.id());
     devnet.signal("TERM");
     assert_eq!(devnet.ended(), 1);
