@@ -16,13 +16,19 @@ const DEMO: [&str; 5] = ["demo", "--home", "target/demo/home", "--out", "target/
 pub(crate) fn demo(workspace: &Workspace, cache: &Cache, arguments: &[String]) -> Result<ExitCode> {
     let onnx_runtime = ort::find_or_fetch(cache)?;
     step("Building depx");
-    run(cargo().args(["build", "--locked", "--package", "depx-cli"]).current_dir(workspace.root()))?;
+    build(workspace)?;
 
     let depx = workspace.target("debug").join("depx");
     step(format!("depx {}", DEMO.map(str::to_owned).iter().chain(arguments).cloned().collect::<Vec<_>>().join(" ")));
     pass_through(
         Command::new(&depx).args(DEMO).args(arguments).env(ort::VARIABLE, onnx_runtime).current_dir(workspace.root()),
     )
+}
+
+/// Builds `depx`. All crates are chosen, though one is built, so that dependencies have the features that they have in tests, as far as
+/// that goes, and hardly any is built twice.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    run(cargo().args(["build", "--workspace", "--locked", "--bin", "depx"]).current_dir(workspace.root()))
 }
 
 /// Runs the benchmarks, optimised. Gives what they exit with.

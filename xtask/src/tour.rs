@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::cache::Cache;
-use crate::process::{cargo, run, step};
+use crate::process::step;
 use crate::workspace::Workspace;
-use crate::{c_guests, ort};
+use crate::{c_guests, demo, ort};
 
 const README: &str = "README.md";
 const FENCE: &str = "```";
@@ -23,7 +23,7 @@ const MARK: &str = "\u{1}end of output";
 pub(crate) fn tour(workspace: &Workspace, cache: &Cache) -> Result<()> {
     ort::find_or_fetch(cache)?;
     c_guests::build(workspace, cache)?;
-    run(cargo().args(["build", "--locked", "--package", "depx-cli"]).current_dir(workspace.root()))?;
+    demo::build(workspace)?;
     let home = workspace.target("tour");
     if home.exists() {
         fs::remove_dir_all(&home).context("the traces of an earlier tour cannot be removed")?;
