@@ -13,8 +13,8 @@ pub const RESERVED_PREFIX: &str = "depx:";
 /// is out of fuel, however the call ended.
 pub const FUEL: &str = "depx:fuel";
 
-/// Mutable `i64` global: [slots](crate::stack) of call depth that are left; starts at [`crate::stack::DEPTH_LIMIT`]. If it is
-/// negative after a trap and fuel is not, the guest's stack overflowed.
+/// Mutable `i64` global: [slots](crate::stack) of call depth that are left to a function that is called. Callers set it, the host to
+/// [`crate::stack::DEPTH_LIMIT`]. If it is negative after a trap and fuel is not, the guest's stack overflowed.
 pub const DEPTH: &str = "depx:depth";
 
 /// Function without parameters and results: the module's start function, where it has one. Instantiation runs no guest code;

@@ -11,7 +11,7 @@ use crate::snapshot::StartsFrom;
 use crate::wasi::{Volume, Wasi, Written};
 use crate::watch::Watch;
 use bytes::Bytes;
-use depx_host_abi::{exports, fuel, trap::TrapCode};
+use depx_host_abi::{exports, fuel, stack, trap::TrapCode};
 use depx_models::Model;
 use depx_protocol::{Hash, HostCallLog, Limits};
 use std::sync::Arc;
@@ -179,6 +179,7 @@ impl Exports {
     /// The module's own start function, then the program.
     fn call(&self, store: &mut Store<Host>) -> wasmtime::Result<()> {
         for function in self.initialize.iter().chain([&self.start]) {
+            self.depth.set(&mut *store, Val::I64(stack::DEPTH_LIMIT.into()))?;
             function.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
         }
         Ok(())

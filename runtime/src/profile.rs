@@ -57,7 +57,7 @@ mod tests {
     fn the_description_is_pinned() {
         expect![[r#"
             schedule=2
-            instrument=2
+            instrument=3
             features=0xc0000887f
             depth=1048576
             wasi=2
@@ -68,7 +68,7 @@ mod tests {
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());
-        expect!["5ab450943d921d8eb2fc01663f4769380f7f02faefac8b2a99696211e41a8984"]
+        expect!["b6092511e4eb8c31e1fc084728f16ed5301681e9ed40feaeaf5264997a202075"]
             .assert_eq(&Profile::exact().hash().to_string());
     }
 

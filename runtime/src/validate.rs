@@ -23,6 +23,11 @@ const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
 
 /// The operator `br_table`, whose number of targets follows.
 const BRANCH_TABLE: u8 = 0x0e;
+/// The operators `call` and `call_indirect`.
+const CALL: u8 = 0x10;
+const CALL_INDIRECT: u8 = 0x11;
+/// What operators on vectors begin with.
+const VECTOR: u8 = 0xfd;
 
 /// Bytes of a module. Language runtimes with their libraries stay below 40 MiB; compiled code takes several times as much.
 pub(crate) const MAX_MODULE: usize = 64 << 20;
@@ -387,7 +392,7 @@ impl<'a> Validation<'a> {
         let mut reader = body.get_binary_reader();
         reader.set_features(FEATURES);
         validator.read_locals(&mut reader)?;
-        let mut height = 0;
+        let (mut height, mut operators, mut calls) = (0, 0, false);
         while !reader.eof() {
             let offset = reader.original_position();
             let operator = reader.clone();
@@ -398,13 +403,17 @@ impl<'a> Validation<'a> {
             if nested || height > MAX_OPERANDS {
                 return Err(deep(index, nested));
             }
-            if self.wasm[offset] == BRANCH_TABLE {
-                check_targets(operator)?;
+            operators += 1;
+            match self.wasm[offset] {
+                BRANCH_TABLE => check_targets(operator)?,
+                CALL | CALL_INDIRECT => calls = true,
+                VECTOR => vectors = true,
+                _ => {}
             }
         }
         reader.finish_expression(&validator.visitor(reader.original_position()))?;
         self.allocations = validator.into_allocations();
-        self.outline.functions.push(Function { ty, body, locals: locals as u32, vectors, height });
+        self.outline.functions.push(Function { ty, body, locals: locals as u32, height, operators, calls, vectors });
         Ok(())
     }
 }

@@ -1,18 +1,11 @@
 //! Writes a metered function.
 
 use super::nan::{Shape, Site};
-use super::plan::{Change, Length, Plan};
+use super::plan::{Change, Length, Plan, Prepaid};
+use super::trips::{Limit, Trips, inverse};
 use super::{Function, Meters};
-use depx_host_abi::{fuel, stack};
+use depx_host_abi::fuel;
 use wasm_encoder::{BlockType, BranchHint, Encode, Ieee32, Ieee64, Instruction, ValType};
-
-/// Slots of call depth that the function takes, or `None` if it need not be counted.
-pub(super) fn weight(function: &Function<'_>, plan: &Plan) -> Option<u32> {
-    let width = if plan.vectors || function.vectors { 2 } else { 1 };
-    let slots =
-        stack::FRAME_BASE + width * (function.locals + function.height) + plan.operators / stack::OPERATORS_PER_SLOT;
-    (plan.calls || slots > stack::LEAF_SLOTS).then_some(slots)
-}
 
 /// A function's new encoding, and which of its branches are hardly ever taken or hardly ever passed by.
 pub(super) struct Emitted {
@@ -20,36 +13,32 @@ pub(super) struct Emitted {
     pub(super) hints: Vec<BranchHint>,
 }
 
-/// Writes `function`, metered as `plan` says, with NaNs made canonical at `sites`. Where it is counted, `counted` holds the
-/// slots that it takes and the type of a block that gives its results.
+/// Writes `function`, metered as `plan` says, with NaNs made canonical at `sites`.
 pub(super) fn emit(
     wasm: &[u8],
     function: &Function<'_>,
     plan: &Plan,
     sites: &[Site],
     meters: Meters,
-    counted: Option<(u32, BlockType)>,
 ) -> Result<Emitted, wasmparser::Error> {
     let code = function.body.get_binary_reader_for_operators()?.original_position()..function.body.range().end;
     let mut writer = Writer {
         bytes: Vec::with_capacity(function.body.range().len() * 2 + 64),
         hints: Vec::new(),
         meters,
-        scratch: Scratch::new(function.locals, plan, sites, counted.is_some()),
+        scratch: Scratch::new(function.locals, plan, sites, function.slots()),
     };
     let locals = &wasm[function.body.range().start..code.start];
     writer.locals(locals, function.body.get_locals_reader()?.get_count());
     writer.load_fuel();
-    match counted {
-        Some((slots, results)) => {
-            writer.enter(slots);
-            writer.op(Instruction::Block(results));
-        }
-        None if plan.operators > UNCHECKED_OPERATORS => writer.check(),
+    match function.slots() {
+        Some(slots) => writer.enter(slots),
+        None if function.operators > UNCHECKED_OPERATORS => writer.check(),
         None => {}
     }
     writer.charge(plan.costs[0]);
-    let mut copied = code.start;
+    // Up to where fuel is kept in the local, and the original code is copied.
+    let (mut kept, mut copied) = (code.start, code.start);
     let mut sites = sites.iter().peekable();
     for edit in &plan.edits {
         while let Some(site) = sites.next_if(|site| site.offset <= edit.offset) {
@@ -61,10 +50,22 @@ pub(super) fn emit(
         copied = edit.offset;
         match edit.change {
             Change::Charge { region, check } => {
-                if check {
+                let (prepaid, cost) = (plan.prepaid.get(&region), plan.costs[region as usize]);
+                if edit.offset - kept > LONG_CODE || check && cost > LONG_LOOP {
+                    writer.load_fuel();
+                }
+                kept = edit.offset;
+                if prepaid.map_or(check, |prepaid| prepaid.check) {
                     writer.check();
                 }
-                writer.charge(plan.costs[region as usize]);
+                if prepaid.is_none() {
+                    writer.charge(cost);
+                }
+            }
+            Change::Loop { region } => {
+                if let Some(Prepaid { trips, .. }) = plan.prepaid.get(&region) {
+                    writer.prepay(trips, plan.costs[region as usize]);
+                }
             }
             Change::Exit { exit } => writer.refund(plan.refunds[exit as usize]),
             Change::ExitIf { exit, depth } if plan.refunds[exit as usize] > 0 => {
@@ -74,13 +75,11 @@ pub(super) fn emit(
                 copied += 1 + leb128_len(&wasm[edit.offset + 1..]);
             }
             Change::ExitIf { .. } => {}
-            Change::Return { blocks } if counted.is_some() => {
-                // The block around the function is where its own label was.
-                writer.op(Instruction::Br(blocks));
-                copied += RETURN_LEN;
+            Change::Call => writer.set_depth(),
+            Change::Called => {
+                writer.load_fuel();
+                kept = edit.offset;
             }
-            Change::Return { .. } => {}
-            Change::Called => writer.load_fuel(),
             Change::ChargeLength(length) => writer.charge_length(length),
         }
     }
@@ -90,10 +89,6 @@ pub(super) fn emit(
         writer.canonicalise(site.shape);
     }
     writer.bytes.extend_from_slice(&wasm[copied..code.end]);
-    if counted.is_some() {
-        writer.leave();
-        writer.op(Instruction::End);
-    }
     Ok(Emitted { body: writer.bytes, hints: writer.hints })
 }
 
@@ -101,8 +96,10 @@ pub(super) fn emit(
 /// many calls at most that what they do between two checks takes less than a second.
 const UNCHECKED_OPERATORS: u32 = 64;
 
-/// Bytes of the operator `return`.
-const RETURN_LEN: usize = 1;
+/// After so many bytes of code, and in a loop whose iterations cost so much, fuel is read from the global again: there, a register
+/// is better used for something else.
+const LONG_CODE: usize = 512;
+const LONG_LOOP: u64 = 512;
 
 struct Writer {
     bytes: Vec<u8>,
@@ -118,7 +115,7 @@ struct Scratch {
     types: Vec<ValType>,
     /// Fuel that is left; the same as the global.
     fuel: u32,
-    /// Depth that was left when the function was called, if it is counted.
+    /// Depth that is left while the function is active, if it is counted.
     depth: u32,
     /// The type and the index of the others.
     locals: Vec<(ValType, u32)>,
@@ -126,12 +123,13 @@ struct Scratch {
 
 impl Scratch {
     /// The scratch locals of a function that has `locals` locals itself.
-    fn new(locals: u32, plan: &Plan, sites: &[Site], counted: bool) -> Self {
+    fn new(locals: u32, plan: &Plan, sites: &[Site], slots: Option<u32>) -> Self {
         let lengths = plan.edits.iter().any(|edit| matches!(edit.change, Change::ChargeLength(_)));
+        let lengths = lengths || !plan.prepaid.is_empty();
         let shapes = Shape::ALL.into_iter().filter(|shape| sites.iter().any(|site| site.shape == *shape));
         let mut others: Vec<_> = lengths.then_some(ValType::I32).into_iter().chain(shapes.map(val_type)).collect();
         others.dedup();
-        let mut types = vec![ValType::I64; 1 + usize::from(counted)];
+        let mut types = vec![ValType::I64; 1 + usize::from(slots.is_some())];
         let (fuel, depth, first) = (locals, locals + 1, locals + types.len() as u32);
         types.extend(&others);
         Self { types, fuel, depth, locals: others.into_iter().zip(first..).collect() }
@@ -250,11 +248,77 @@ impl Writer {
         }
     }
 
+    /// Pays for all iterations of a loop before it begins, and ends the run if there is not as much fuel left. None is left if it
+    /// would never end.
+    fn prepay(&mut self, trips: &Trips, cost: u64) {
+        // Counted upwards.
+        let up = trips.step.cast_signed() > 0;
+        let step = if up { trips.step } else { trips.step.wrapping_neg() };
+        let shift = step.trailing_zeros();
+        let (multiple, odd) = ((1u32 << shift) - 1, step >> shift);
+        let counter = [
+            Instruction::LocalGet(trips.counter),
+            Instruction::I32Const(trips.ahead.cast_signed()),
+            Instruction::I32Add,
+        ];
+        let limit = match trips.limit {
+            Limit::Constant(limit) => Instruction::I32Const(limit.cast_signed()),
+            Limit::Local(limit) => Instruction::LocalGet(limit),
+        };
+        if up {
+            self.op(limit);
+            self.ops(counter);
+        } else {
+            self.ops(counter);
+            self.op(limit);
+        }
+        self.op(Instruction::I32Sub);
+        if shift > 0 {
+            let scratch = self.scratch.of(ValType::I32);
+            self.ops([
+                Instruction::LocalTee(scratch),
+                Instruction::I32Const(multiple.cast_signed()),
+                Instruction::I32And,
+            ]);
+            self.begin_if(Usual::Else);
+            self.ops([
+                Instruction::I64Const(-1),
+                Instruction::GlobalSet(self.meters.fuel),
+                Instruction::Unreachable,
+                Instruction::End,
+                Instruction::LocalGet(scratch),
+                Instruction::I32Const(shift.cast_signed()),
+                Instruction::I32ShrU,
+            ]);
+        }
+        if odd > 1 {
+            self.ops([Instruction::I32Const(inverse(odd).cast_signed()), Instruction::I32Mul]);
+            if shift > 0 {
+                self.ops([Instruction::I32Const((u32::MAX >> shift).cast_signed()), Instruction::I32And]);
+            }
+        }
+        let scratch = self.scratch.of(ValType::I32);
+        self.ops([
+            Instruction::LocalSet(scratch),
+            Instruction::LocalGet(self.scratch.fuel),
+            Instruction::LocalGet(scratch),
+            Instruction::I64ExtendI32U,
+            Instruction::I64Const(1),
+            Instruction::I64Add,
+            Instruction::I64Const(cost as i64),
+            Instruction::I64Mul,
+            Instruction::I64Sub,
+            Instruction::LocalTee(self.scratch.fuel),
+            Instruction::GlobalSet(self.meters.fuel),
+        ]);
+        self.check();
+    }
+
     /// Takes back what was paid too much.
     fn refund(&mut self, refund: u64) {
         if refund > 0 {
             self.ops([
-                Instruction::LocalGet(self.scratch.fuel),
+                Instruction::GlobalGet(self.meters.fuel),
                 Instruction::I64Const(refund as i64),
                 Instruction::I64Add,
                 Instruction::LocalTee(self.scratch.fuel),
@@ -270,20 +334,26 @@ impl Writer {
     }
 
     /// Takes slots of call depth, and ends the run if there are too few, or no fuel is left: one of both is negative exactly
-    /// if their bitwise or is.
+    /// if their bitwise or is. The global is what is left to the function that calls, and need not be restored: whoever calls sets it
+    /// before each call.
     fn enter(&mut self, slots: u32) {
-        let left =
-            [Instruction::LocalGet(self.scratch.depth), Instruction::I64Const(slots.into()), Instruction::I64Sub];
-        self.ops([Instruction::GlobalGet(self.meters.depth), Instruction::LocalSet(self.scratch.depth)]);
-        self.ops(left.clone());
-        self.op(Instruction::GlobalSet(self.meters.depth));
-        self.ops(left);
-        self.ops([Instruction::LocalGet(self.scratch.fuel), Instruction::I64Or]);
-        self.trap_if_negative();
+        self.ops([
+            Instruction::GlobalGet(self.meters.depth),
+            Instruction::I64Const(slots.into()),
+            Instruction::I64Sub,
+            Instruction::LocalTee(self.scratch.depth),
+            Instruction::LocalGet(self.scratch.fuel),
+            Instruction::I64Or,
+            Instruction::I64Const(0),
+            Instruction::I64LtS,
+        ]);
+        self.begin_if(Usual::Else);
+        self.set_depth();
+        self.ops([Instruction::Unreachable, Instruction::End]);
     }
 
-    /// Gives the slots back.
-    fn leave(&mut self) {
+    /// Tells the function that is called what depth is left.
+    fn set_depth(&mut self) {
         self.ops([Instruction::LocalGet(self.scratch.depth), Instruction::GlobalSet(self.meters.depth)]);
     }
 

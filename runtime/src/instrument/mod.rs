@@ -4,7 +4,7 @@
 //! the semantics of WebAssembly and are the same whatever the engine makes of the code. Within a function, fuel is kept in a local as
 //! well: code then only writes the global, which is exact after a trap, and reads it after calls. Fuel is looked at at the beginning of functions
 //! and loops and wherever a length was charged; between two looks lies a piece of code without loops. A run whose fuel is negative
-//! when it ends was out of fuel, however it ended.
+//! when it ends was out of fuel, however it ended. Depth is a function's own, in a local; it writes the global for whom it calls.
 //!
 //! NaNs are made canonical where their bits can be seen; that costs no fuel. See [`nan`].
 //!
@@ -17,6 +17,7 @@ mod nan;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod trips;
 
 use crate::validate::{Outline, Refusal};
 use depx_host_abi::refusal::RefusalCode;
@@ -24,15 +25,13 @@ use depx_host_abi::{exports, fuel, stack};
 use emit::Emitted;
 use nan::Flow;
 use plan::Plan;
-use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    BlockType, BranchHints, CodeSection, ConstExpr, Encode, ExportKind, GlobalType, Module, RawSection, SectionId,
-    ValType,
+    BranchHints, CodeSection, ConstExpr, Encode, ExportKind, GlobalType, Module, RawSection, SectionId, ValType,
 };
 use wasmparser::{BinaryReader, FuncType, FunctionBody, ImportSectionReader, TypeRef};
 
 /// The version of what is injected. It is part of the execution profile: what a run is charged depends on it.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Bytes of a function's body with all that is injected. The engine takes at most 7,654,321; of real programs, the largest functions
 /// grow to about twice their size.
@@ -45,10 +44,31 @@ pub(crate) struct Function<'a> {
     pub(crate) body: FunctionBody<'a>,
     /// Parameters and locals.
     pub(crate) locals: u32,
-    /// Whether a local holds a vector.
-    pub(crate) vectors: bool,
     /// The highest operand stack.
     pub(crate) height: u32,
+    /// Number of operators.
+    pub(crate) operators: u32,
+    /// Whether it calls functions.
+    pub(crate) calls: bool,
+    /// Whether it handles vectors.
+    pub(crate) vectors: bool,
+}
+
+impl Function<'_> {
+    /// Slots of call depth that it takes, or `None` if it need not be counted.
+    fn slots(&self) -> Option<u32> {
+        let width = if self.vectors { 2 } else { 1 };
+        let slots =
+            stack::FRAME_BASE + width * (self.locals + self.height) + self.operators / stack::OPERATORS_PER_SLOT;
+        (self.calls || slots > stack::LEAF_SLOTS).then_some(slots)
+    }
+}
+
+/// What code that calls must know.
+struct Callees<'a> {
+    types: &'a [FuncType],
+    /// For each function, imported ones first, whether its depth is counted.
+    counted: &'a [bool],
 }
 
 /// The globals that were appended.
@@ -73,22 +93,20 @@ pub(crate) fn instrument(wasm: &[u8], outline: &Outline<'_>) -> Result<Vec<u8>, 
 fn instrument_with(
     wasm: &[u8],
     outline: &Outline<'_>,
-    plan: impl Fn(&Function<'_>, &[FuncType]) -> Result<Plan, wasmparser::Error>,
+    plan: impl Fn(&Function<'_>, &Callees<'_>) -> Result<Plan, wasmparser::Error>,
 ) -> Result<Vec<u8>, Refusal> {
     let meters = Meters { fuel: outline.globals, depth: outline.globals + 1 };
-    let mut types = ResultTypes::new(outline);
     let functions = function_types(outline)?;
-    let imported = (functions.len() - outline.functions.len()) as u32;
+    let imported = functions.len() - outline.functions.len();
+    let counted: Vec<bool> = std::iter::repeat_n(false, imported)
+        .chain(outline.functions.iter().map(|function| function.slots().is_some()))
+        .collect();
     let mut flow = Flow::new(&outline.types, functions);
     let (mut code, mut hints) = (CodeSection::new(), BranchHints::new());
-    for (index, function) in (0..).zip(&outline.functions) {
-        let plan = plan(function, &outline.types)?;
-        let counted = match emit::weight(function, &plan) {
-            Some(slots) => Some((slots, types.block_type(function.ty)?)),
-            None => None,
-        };
+    for (index, function) in (imported as u32..).zip(&outline.functions) {
+        let plan = plan(function, &Callees { types: &outline.types, counted: &counted })?;
         let sites = if plan.floats { flow.sites(function)? } else { &[] };
-        let Emitted { body, hints: unlikely } = emit::emit(wasm, function, &plan, sites, meters, counted)?;
+        let Emitted { body, hints: unlikely } = emit::emit(wasm, function, &plan, sites, meters)?;
         if body.len() > MAX_FUNCTION {
             return Err(Refusal::new(
                 RefusalCode::FunctionTooLarge,
@@ -101,10 +119,10 @@ fn instrument_with(
         }
         code.raw(&body);
         if !unlikely.is_empty() {
-            hints.function_hints(imported + index, unlikely);
+            hints.function_hints(index, unlikely);
         }
     }
-    Ok(assemble(outline, &types.appended, &globals(), &exported(outline, meters), &hints, &code))
+    Ok(assemble(outline, &globals(), &exported(outline, meters), &hints, &code))
 }
 
 /// The type of each function, imported ones first. Nothing but functions is imported.
@@ -124,7 +142,6 @@ fn function_types(outline: &Outline<'_>) -> Result<Vec<u32>, wasmparser::Error> 
 /// Puts the module together again. A module that can be executed has types, exports and code, but it may lack globals.
 fn assemble(
     outline: &Outline<'_>,
-    types: &Entries,
     globals: &Entries,
     exported: &Entries,
     hints: &BranchHints,
@@ -136,9 +153,7 @@ fn assemble(
         let mut append = |id: u8, content: &[u8], entries: &Entries| {
             module.section(&RawSection { id, data: &entries.appended_to(content) });
         };
-        if id == SectionId::Type as u8 {
-            append(id, content, types);
-        } else if id == SectionId::Global as u8 {
+        if id == SectionId::Global as u8 {
             append(id, content, globals);
         } else if id == SectionId::Export as u8 {
             if !has_globals {
@@ -193,57 +208,6 @@ fn exported(outline: &Outline<'_>, meters: Meters) -> Entries {
         entries.count += 1;
     }
     entries
-}
-
-/// Types of blocks that give what a function gives.
-struct ResultTypes<'a> {
-    outline: &'a Outline<'a>,
-    /// For each type of the module, its block type where it is known.
-    known: Vec<Option<BlockType>>,
-    appended: Entries,
-}
-
-impl<'a> ResultTypes<'a> {
-    fn new(outline: &'a Outline<'a>) -> Self {
-        Self { outline, known: vec![None; outline.types.len()], appended: Entries::default() }
-    }
-
-    /// The type of a block without parameters that gives the results of functions of type `ty`.
-    fn block_type(&mut self, ty: u32) -> Result<BlockType, Refusal> {
-        if let Some(known) = self.known[ty as usize] {
-            return Ok(known);
-        }
-        let results = self.outline.types[ty as usize].results();
-        let mut encoded = Vec::with_capacity(results.len());
-        for result in results {
-            encoded.push(RoundtripReencoder.val_type(*result).map_err(|error| match error {
-                wasm_encoder::reencode::Error::ParseError(error) => Refusal::from(error),
-                other => Refusal::new(RefusalCode::Malformed, other),
-            })?);
-        }
-        let block_type = match encoded[..] {
-            [] => BlockType::Empty,
-            [result] => BlockType::Result(result),
-            _ => {
-                let index = self.outline.types.len() as u32 + self.appended.count;
-                self.appended.function_type(&encoded);
-                BlockType::FunctionType(index)
-            }
-        };
-        self.known[ty as usize] = Some(block_type);
-        Ok(block_type)
-    }
-}
-
-impl Entries {
-    /// A function type without parameters.
-    fn function_type(&mut self, results: &[ValType]) {
-        self.bytes.push(0x60);
-        self.bytes.push(0);
-        (results.len() as u32).encode(&mut self.bytes);
-        results.iter().for_each(|result| result.encode(&mut self.bytes));
-        self.count += 1;
-    }
 }
 
 const _: () = assert!(fuel::GROW_MAX_PAGES * fuel::MEMORY_PAGE < 1 << 40, "a single charge cannot wrap the fuel");

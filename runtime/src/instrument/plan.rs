@@ -7,9 +7,13 @@
 //! A branch that leaves a loop or the function is taken once and passed by often. A region goes on behind it as if it were never taken,
 //! and when it is, it *refunds* what is left of the region. Fuel would then seem to be less than it is, so nothing may look at it
 //! in between: no loop, call or length lies between the beginning of a region and a branch that refunds it.
+//!
+//! The region at the beginning of a loop whose number of iterations is known before it is paid for all of them at once; see [`super::trips`].
 
-use super::{Function, cost, nan};
-use wasmparser::{BlockType, FuncType, Operator};
+use super::trips::{Iteration, Trips};
+use super::{Callees, Function, cost, nan};
+use std::collections::BTreeMap;
+use wasmparser::{BlockType, Operator};
 
 /// How to meter one function.
 #[derive(Default)]
@@ -18,14 +22,10 @@ pub(super) struct Plan {
     pub(super) costs: Vec<u64>,
     /// What each exit refunds.
     pub(super) refunds: Vec<u64>,
+    /// By their first regions, the loops of which all iterations are paid for at once.
+    pub(super) prepaid: BTreeMap<u32, Prepaid>,
     /// What to change, in the order of the code.
     pub(super) edits: Vec<Edit>,
-    /// Number of operators.
-    pub(super) operators: u32,
-    /// Whether it calls functions.
-    pub(super) calls: bool,
-    /// Whether it handles vectors.
-    pub(super) vectors: bool,
     /// Whether it computes with floats.
     pub(super) floats: bool,
 }
@@ -42,16 +42,26 @@ pub(super) struct Edit {
 pub(super) enum Change {
     /// A region begins. Loops must find out here when fuel has run out.
     Charge { region: u32, check: bool },
+    /// The operator is a loop that begins with this region.
+    Loop { region: u32 },
+    /// The operator calls a function whose depth is counted.
+    Call,
     /// A function that was called may have used fuel.
     Called,
     /// The operator is a branch that refunds.
     Exit { exit: u32 },
     /// The operator is `br_if` to the label `depth`, a branch that refunds if it is taken.
     ExitIf { exit: u32, depth: u32 },
-    /// The operator is `return`, within this many blocks.
-    Return { blocks: u32 },
     /// The operator's cost depends on the topmost operand.
     ChargeLength(Length),
+}
+
+/// A loop of which all iterations are paid for at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Prepaid {
+    pub(super) trips: Trips,
+    /// Whether it has more regions, so that it must still find out when fuel has run out.
+    pub(super) check: bool,
 }
 
 /// How a length is charged.
@@ -84,6 +94,17 @@ enum Arms {
     Both(u32, u32),
 }
 
+/// A loop that contains no other so far.
+struct Innermost {
+    /// Its place among the blocks.
+    frame: usize,
+    /// Its first region.
+    region: u32,
+    /// How many regions there were when it was known how often it runs.
+    regions: usize,
+    iteration: Iteration,
+}
+
 /// Where a branch left a region.
 #[derive(Clone, Copy)]
 struct Left {
@@ -97,9 +118,9 @@ struct Left {
 const MAX_LEFT: usize = 32;
 
 impl Plan {
-    /// Plans the metering of a valid function of a module with these types.
-    pub(super) fn of(function: &Function<'_>, types: &[FuncType]) -> Result<Self, wasmparser::Error> {
-        let mut planner = Planner::new(types, function.ty);
+    /// Plans the metering of a valid function that may call these.
+    pub(super) fn of(function: &Function<'_>, callees: &Callees<'_>) -> Result<Self, wasmparser::Error> {
+        let mut planner = Planner::new(callees, function.ty);
         let mut reader = function.body.get_operators_reader()?;
         while !reader.eof() {
             let (operator, offset) = reader.read_with_offset()?;
@@ -110,11 +131,13 @@ impl Plan {
 }
 
 struct Planner<'a> {
-    types: &'a [FuncType],
+    callees: &'a Callees<'a>,
     plan: Plan,
     frames: Vec<Frame>,
     /// The innermost loop, or the function.
     loops: Vec<usize>,
+    /// The loop that is being followed.
+    innermost: Option<Innermost>,
     /// The region that the next operator belongs to, unless it is unreachable.
     region: Option<u32>,
     /// A region that begins with the next operator, and whether to check there.
@@ -130,12 +153,13 @@ struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    fn new(types: &'a [FuncType], ty: u32) -> Self {
+    fn new(callees: &'a Callees<'a>, ty: u32) -> Self {
         let mut planner = Self {
-            types,
+            callees,
             plan: Plan { costs: vec![0], ..Plan::default() },
             frames: Vec::new(),
             loops: vec![0],
+            innermost: None,
             region: None,
             begins: None,
             called: false,
@@ -143,7 +167,7 @@ impl<'a> Planner<'a> {
             looks_before: vec![0],
             refunded: vec![false],
         };
-        planner.open(!types[ty as usize].results().is_empty());
+        planner.open(!callees.types[ty as usize].results().is_empty());
         planner.region = Some(0);
         planner
     }
@@ -155,15 +179,17 @@ impl<'a> Planner<'a> {
         if let Some((region, check)) = self.begins.take() {
             self.edit(offset, Change::Charge { region, check });
         }
-        self.plan.operators += 1;
-        self.plan.vectors |= cost::is_vector(operator);
         self.plan.floats |= nan::arithmetic(operator).is_some();
         if let Some(region) = self.region {
             self.plan.costs[region as usize] += u64::from(cost::class(operator).cost());
         }
+        if !matches!(operator, Operator::BrIf { .. }) {
+            self.follow(operator);
+        }
         match operator {
             Operator::Block { blockty } => self.open(self.results(*blockty)),
             Operator::Loop { blockty } => {
+                self.enter_loop(offset);
                 self.open(self.parameters(*blockty));
                 self.loops.push(self.frames.len() - 1);
                 if let Some(frame) = self.frames.last_mut() {
@@ -187,22 +213,22 @@ impl<'a> Planner<'a> {
             }
             Operator::BrIf { relative_depth } => self.branch_if(*relative_depth, offset),
             Operator::BrTable { targets } => {
+                for target in targets.targets().flatten().chain([targets.default()]) {
+                    self.note_branch(self.target(target), false);
+                }
                 let farthest = targets.targets().flatten().fold(targets.default(), u32::max);
                 self.break_out(self.target(farthest));
                 self.region = None;
             }
             Operator::Return => {
-                let blocks = self.frames.len() as u32 - 1;
-                self.branch(blocks, offset);
-                self.edit(offset, Change::Return { blocks });
+                self.branch(self.frames.len() as u32 - 1, offset);
                 self.region = None;
             }
             Operator::Unreachable => self.region = None,
-            Operator::Call { .. } | Operator::CallIndirect { .. } => {
-                self.plan.calls = true;
-                self.called = true;
-                self.looks += 1;
+            Operator::Call { function_index } => {
+                self.call(self.callees.counted[*function_index as usize], offset);
             }
+            Operator::CallIndirect { .. } => self.call(true, offset),
             Operator::MemoryCopy { .. } | Operator::MemoryFill { .. } | Operator::MemoryInit { .. } => {
                 self.charge_length(offset, Length::Bytes);
             }
@@ -219,23 +245,39 @@ impl<'a> Planner<'a> {
         self.plan.edits.push(Edit { offset, change });
     }
 
+    fn call(&mut self, counted: bool, offset: usize) {
+        if counted {
+            self.edit(offset, Change::Call);
+        }
+        self.called = true;
+        self.look();
+    }
+
     fn charge_length(&mut self, offset: usize, length: Length) {
         self.edit(offset, Change::ChargeLength(length));
+        self.look();
+    }
+
+    /// Notes that an operator looks at the fuel that is left.
+    fn look(&mut self) {
         self.looks += 1;
+        if let Some(innermost) = &mut self.innermost {
+            innermost.iteration.leave();
+        }
     }
 
     fn results(&self, ty: BlockType) -> bool {
         match ty {
             BlockType::Empty => false,
             BlockType::Type(_) => true,
-            BlockType::FuncType(index) => !self.types[index as usize].results().is_empty(),
+            BlockType::FuncType(index) => !self.callees.types[index as usize].results().is_empty(),
         }
     }
 
     fn parameters(&self, ty: BlockType) -> bool {
         match ty {
             BlockType::Empty | BlockType::Type(_) => false,
-            BlockType::FuncType(index) => !self.types[index as usize].params().is_empty(),
+            BlockType::FuncType(index) => !self.callees.types[index as usize].params().is_empty(),
         }
     }
 
@@ -285,6 +327,7 @@ impl<'a> Planner<'a> {
         }
         if frame.is_loop {
             self.loops.pop();
+            self.leave_loop();
         }
         if let Some(parent) = self.frames.last_mut() {
             parent.outermost = parent.outermost.min(frame.outermost);
@@ -292,6 +335,44 @@ impl<'a> Planner<'a> {
         self.region = frame.region;
         if frame.outermost < self.frames.len() {
             self.begin(false);
+        }
+    }
+
+    /// Begins to follow a loop, whose frame is the next. It is part of others, which are not followed further.
+    fn enter_loop(&mut self, offset: usize) {
+        let (frame, region) = (self.frames.len(), self.plan.costs.len() as u32);
+        self.innermost = None;
+        if self.region.is_some() {
+            self.edit(offset, Change::Loop { region });
+            self.innermost = Some(Innermost { frame, region, regions: 0, iteration: Iteration::new() });
+        }
+    }
+
+    /// Follows the iteration of the innermost loop.
+    fn follow(&mut self, operator: &Operator<'_>) {
+        if let Some(innermost) = &mut self.innermost {
+            innermost.iteration.follow(operator, innermost.frame + 1 == self.frames.len());
+        }
+    }
+
+    /// Notes a branch; `may_end` if it is conditional.
+    fn note_branch(&mut self, target: usize, may_end: bool) {
+        let Some(innermost) = &mut self.innermost else { return };
+        if target < innermost.frame {
+            innermost.iteration.leave();
+        } else if target == innermost.frame {
+            let certain = self.region.is_some() && innermost.frame + 1 == self.frames.len();
+            innermost.iteration.back(may_end && certain);
+            innermost.regions = self.plan.costs.len();
+        }
+    }
+
+    /// Ends the loop that was just closed.
+    fn leave_loop(&mut self) {
+        let Some(Innermost { region, regions, iteration, .. }) = self.innermost.take() else { return };
+        if let Some(trips) = iteration.trips() {
+            let check = self.plan.costs[region as usize + 1..regions].iter().any(|cost| *cost > 0);
+            self.plan.prepaid.insert(region, Prepaid { trips, check });
         }
     }
 
@@ -308,6 +389,7 @@ impl<'a> Planner<'a> {
 
     fn branch(&mut self, depth: u32, offset: usize) {
         let target = self.target(depth);
+        self.note_branch(target, false);
         match self.exit(target) {
             Some(exit) => self.edit(offset, Change::Exit { exit }),
             None => self.break_out(target),
@@ -316,6 +398,7 @@ impl<'a> Planner<'a> {
 
     fn branch_if(&mut self, depth: u32, offset: usize) {
         let target = self.target(depth);
+        self.note_branch(target, true);
         let exit = if self.frames[target].takes_values { None } else { self.exit(target) };
         match exit {
             Some(exit) => self.edit(offset, Change::ExitIf { exit, depth }),

@@ -136,12 +136,12 @@ fn results_never_change() {
         core.hash()
     );
     expect_test::expect![[r#"
-        profile 5ab450943d921d8eb2fc01663f4769380f7f02faefac8b2a99696211e41a8984
+        profile b6092511e4eb8c31e1fc084728f16ed5301681e9ed40feaeaf5264997a202075
         fuel 411898
         pages 5
         output 966 bytes, dced1d191b0fc2f1e561e8dd3b49a45918d84b845da137326820150b5f1c6031
         items 74524a63421a852f31aa58a650243cf00e836d283ce9bf09252383b06e41fba1
-        result 412fc34fa3e5f7efacc54a4cf0c2f40ddf4cb4ecefc1cffc9707d4374b043d30
+        result ed64cc48d0d3adb31e09032306078c89a2612c963df4fb70a816635fe94fc31f
     "#]]
     .assert_eq(&summary);
 }

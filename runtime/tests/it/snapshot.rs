@@ -185,7 +185,7 @@ fn snapshots_never_change() {
         snapshot 663ec778bcb58b1a279294f6e212d75886fa0f8614158f26222222de1219beb2
         snapshot fuel 132138
         fuel 1319152
-        result 915d55f9b877ef85ca2fa58f9da839e22013b2657dbb75fd1bc76194fbee83e7
+        result ff4f66e649b871906322a3bc2e95187b4d5ae95b980aedd24bf780de8fbc8aaa
     "#]]
     .assert_eq(&format!(
         "snapshot {}\nsnapshot fuel {}\nfuel {}\nresult {}\n",

@@ -88,7 +88,7 @@ macro_rules! fixed_arity {
 macro_rules! define_arity {
     ($( @$proposal:ident $operator:ident $({ $($field:ident: $ty:ty),* })? => $visit:ident ($($arity:tt)*) )*) => {
         /// How many operands an operator takes and how many results it gives, unless that depends on a type.
-        fn arity(operator: &Operator<'_>) -> Option<(u32, u32)> {
+        pub(super) fn arity(operator: &Operator<'_>) -> Option<(u32, u32)> {
             match operator {
                 $(Operator::$operator { .. } => fixed_arity!($($arity)*),)*
                 _ => None,

@@ -154,9 +154,10 @@ fn every_engine_agrees_on_results_and_fuel() {
 }
 
 /// A plan that charges each operator where it stands.
-fn operator_by_operator(function: &Function<'_>, types: &[FuncType]) -> Result<Plan, wasmparser::Error> {
-    let mut plan = Plan::of(function, types)?;
+fn operator_by_operator(function: &Function<'_>, callees: &Callees<'_>) -> Result<Plan, wasmparser::Error> {
+    let mut plan = Plan::of(function, callees)?;
     plan.costs = vec![0];
+    plan.prepaid.clear();
     let mut edits = Vec::new();
     let mut reader = function.body.get_operators_reader()?;
     let mut after_loop = true;
@@ -176,7 +177,7 @@ fn operator_by_operator(function: &Function<'_>, types: &[FuncType]) -> Result<P
 }
 
 fn is_about_regions(change: Change) -> bool {
-    matches!(change, Change::Charge { .. } | Change::Exit { .. } | Change::ExitIf { .. })
+    matches!(change, Change::Charge { .. } | Change::Loop { .. } | Change::Exit { .. } | Change::ExitIf { .. })
 }
 
 /// The fuel of a run that returns is the sum of what its operators cost.

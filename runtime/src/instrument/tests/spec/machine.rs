@@ -127,18 +127,16 @@ impl Machine {
         }
         let result = action(&mut self.store);
         let mut used = 0;
-        let (mut no_fuel, mut no_depth, mut kept_depth) = (false, false, false);
+        let (mut no_fuel, mut no_depth) = (false, false);
         for meters in &self.meters {
             let left = meters.fuel.get(&mut self.store).unwrap_i64();
             let depth = meters.depth.get(&mut self.store).unwrap_i64();
             used += FUEL - left;
             no_fuel |= left < 0;
             no_depth |= depth < 0;
-            kept_depth |= depth != limit;
         }
         let ended = match result {
             _ if no_fuel => Ended::OutOfFuel,
-            Ok(_) if kept_depth => Ended::Odd("a function returned and kept slots of call depth".to_owned()),
             Ok(values) => Ended::Returned(values.iter().map(|value| self.value(value)).collect()),
             Err(error) => match error.downcast_ref::<Trap>() {
                 Some(Trap::UnreachableCodeReached) if no_depth => Ended::OutOfDepth,
