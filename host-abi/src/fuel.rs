@@ -6,7 +6,7 @@
 //! exactly for the operators that it executed.
 
 /// The version of this schedule. It is part of the execution profile, so nodes with different schedules are never compared.
-pub const SCHEDULE_VERSION: u32 = 2;
+pub const SCHEDULE_VERSION: u32 = 3;
 
 /// The largest amount that a run can be given; fuel is an `i64` inside the guest.
 pub const MAX: u64 = i64::MAX as u64;
@@ -98,8 +98,8 @@ impl OperatorClass {
             Self::CallIndirect => 16,
             Self::VectorDivide => 24,
             Self::Divide => 32,
-            Self::Bulk => 64,
-            Self::Grow => 128,
+            Self::Bulk => 48,
+            Self::Grow => 256,
         }
     }
 }
@@ -108,7 +108,7 @@ impl OperatorClass {
 pub const BULK_BYTES_PER_UNIT: u64 = 4;
 
 /// `table.copy`, `table.fill`, `table.init` and `table.grow` cost this many units per element.
-pub const TABLE_ELEMENT: u64 = 4;
+pub const TABLE_ELEMENT: u64 = 8;
 
 /// `memory.grow` costs this many units per page of 64 KiB, whether it succeeds or not; no more than
 /// [`GROW_MAX_PAGES`] pages are counted. Most of it is for the first access to each part of the page, when the machine gives
@@ -118,8 +118,8 @@ pub const MEMORY_PAGE: u64 = 65536;
 /// A memory has at most this many pages, so that asking for more can only fail.
 pub const GROW_MAX_PAGES: u64 = 1 << 16;
 
-/// A host call, before what it does is known.
-pub const HOST_CALL: u64 = 256;
+/// A host call, before what it does is known. Most of it is for its leaf in the log of calls.
+pub const HOST_CALL: u64 = 1024;
 
 /// What a host call costs beyond [`HOST_CALL`] depends on what it handles.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,7 +171,7 @@ mod tests {
             schedule,
             "Free 0, Simple 1, Multiply 2, Divide 32, Float 3, FloatDivide 12, Convert 8, Global 1, Load 3, Store 2, \
              Branch 2, BranchTable 8, Call 12, CallIndirect 16, Table 4, Vector 2, VectorMultiply 12, VectorDivide 24, \
-             Bulk 64, Grow 128, CopiedByte 1, RandomByte 4, PathByte 8, Name 256, Entry 256, 4 4 65536 256, v2"
+             Bulk 48, Grow 256, CopiedByte 1, RandomByte 4, PathByte 8, Name 256, Entry 256, 4 8 65536 1024, v3"
         );
     }
 

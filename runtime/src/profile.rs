@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_description_is_pinned() {
         expect![[r#"
-            schedule=2
+            schedule=3
             instrument=3
             features=0xc0000887f
             depth=1048576
@@ -68,7 +68,7 @@ mod tests {
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());
-        expect!["b6092511e4eb8c31e1fc084728f16ed5301681e9ed40feaeaf5264997a202075"]
+        expect!["c83f07fa856bbff7981707b83952a8600394c866691f9df924109cdccccdd739"]
             .assert_eq(&Profile::exact().hash().to_string());
     }
 

@@ -136,12 +136,12 @@ fn results_never_change() {
         core.hash()
     );
     expect_test::expect![[r#"
-        profile b6092511e4eb8c31e1fc084728f16ed5301681e9ed40feaeaf5264997a202075
-        fuel 411898
+        profile c83f07fa856bbff7981707b83952a8600394c866691f9df924109cdccccdd739
+        fuel 430522
         pages 5
-        output 966 bytes, dced1d191b0fc2f1e561e8dd3b49a45918d84b845da137326820150b5f1c6031
-        items 74524a63421a852f31aa58a650243cf00e836d283ce9bf09252383b06e41fba1
-        result ed64cc48d0d3adb31e09032306078c89a2612c963df4fb70a816635fe94fc31f
+        output 966 bytes, 4af3a005b39175c7a1001efc688bb4589ac71f87d2137bdbedcbde686e8fd5d0
+        items 33cec0875021f611b1609c2cee27862dc87f98a3cc9cef5ba5b2ce3661bab234
+        result e55908a1df22c8a2f64f579113160118a0909dda59f3b9ef77d92cee78fa8988
     "#]]
     .assert_eq(&summary);
 }

@@ -182,10 +182,10 @@ fn the_hash_is_over_module_memory_and_globals() {
 fn snapshots_never_change() {
     let core = run(&RUNTIME, JobBuilder::new(&wat(EVERYTHING)).batch(["one", "two"])).core;
     expect_test::expect![[r#"
-        snapshot 663ec778bcb58b1a279294f6e212d75886fa0f8614158f26222222de1219beb2
-        snapshot fuel 132138
-        fuel 1319152
-        result ff4f66e649b871906322a3bc2e95187b4d5ae95b980aedd24bf780de8fbc8aaa
+        snapshot d495a46303cef00c8871e4d266ddec64178e8c19386cbc78e7b3960c3df1f385
+        snapshot fuel 133754
+        fuel 1330208
+        result 11920ef882005bcc5526e151bf3ddede8a4967f31dee7b18f604d1515d4e480c
     "#]]
     .assert_eq(&format!(
         "snapshot {}\nsnapshot fuel {}\nfuel {}\nresult {}\n",

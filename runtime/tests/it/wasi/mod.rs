@@ -444,7 +444,7 @@ fn clocks_advance_with_fuel_and_sleep() {
     // 100,000 rounds of some operators, two to the nanosecond.
     assert!((100_000..1_000_000).contains(&(later - monotonic)), "{times:?}");
     assert!((1..1_000).contains(&(cpu - later)), "{times:?}");
-    assert!((3_000_000_000..3_000_001_000).contains(&(after_sleep - later)), "{times:?}");
+    assert!((3_000_000_000..3_000_010_000).contains(&(after_sleep - later)), "{times:?}");
     assert!(cpu_after_sleep < 10_000_000, "{times:?}");
     assert!(outcome.fuel_used >= 2 * cpu_after_sleep);
     assert_eq!(guest.run(), outcome);
