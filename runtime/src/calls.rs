@@ -50,7 +50,7 @@ impl CallLog {
 }
 
 /// Digests this long at most are made of one piece, which is several times faster for a few bytes.
-const PIECE: usize = 1024;
+const PIECE: usize = 16 << 10;
 
 /// What one host call read from and wrote to the guest's memory, in order. The digest is
 ///
