@@ -10,12 +10,22 @@ use std::collections::VecDeque;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
 
 /// Descriptors that go with one byte; the kernel takes at most 253.
 const DESCRIPTORS: usize = 128;
 
 /// How long a wait may last before whoever waits looks around: what a cancellation can be late by, in nanoseconds.
 const GLANCE: i64 = 2_000_000;
+
+/// How often whoever expects something looks for it before it sleeps, some tens of microseconds in all: to be woken up takes longer
+/// than a small job. Where there is one processor, the other end needs it.
+static LOOKS: LazyLock<u32> =
+    LazyLock::new(|| if available_parallelism().is_ok_and(|count| count.get() > 1) { 64 } else { 1 });
+
+/// Pauses of the processor between two looks.
+const PAUSE: u32 = 8;
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 64 << 10;
@@ -187,11 +197,14 @@ impl Link {
 
     /// Reads what there is into the buffer, which is empty.
     fn fill<E: From<LinkError>>(&mut self, glance: &mut impl FnMut() -> Result<(), E>) -> Result<(), E> {
+        let mut looks = *LOOKS;
         loop {
+            looks = looks.saturating_sub(1);
+            let flags = if looks > 0 { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
             let received = if self.takes_descriptors {
-                self.receive_with_descriptors()
+                self.receive_with_descriptors(flags)
             } else {
-                let received = retry_on_intr(|| rustix::net::recv(&self.socket, &mut *self.buffer, RecvFlags::empty()));
+                let received = retry_on_intr(|| rustix::net::recv(&self.socket, &mut *self.buffer, flags));
                 received.map(|(_, len)| len)
             };
             match received {
@@ -200,17 +213,18 @@ impl Link {
                     (self.start, self.end) = (0, len);
                     return Ok(());
                 }
+                Err(Errno::AGAIN) if looks > 0 => (0..PAUSE).for_each(|_| std::hint::spin_loop()),
                 Err(error) => self.wait(error, PollFlags::IN, glance)?,
             }
         }
     }
 
-    fn receive_with_descriptors(&mut self) -> Result<usize, Errno> {
+    fn receive_with_descriptors(&mut self, flags: RecvFlags) -> Result<usize, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = retry_on_intr(|| {
             let mut slices = [IoSliceMut::new(&mut self.buffer)];
-            rustix::net::recvmsg(&self.socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)
+            rustix::net::recvmsg(&self.socket, &mut slices, &mut control, flags | RecvFlags::CMSG_CLOEXEC)
         })?;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
