@@ -22,7 +22,7 @@ const VARIABLE: &str = "DEPX_WASM_TESTSUITE";
 const SLOTS: u32 = 1000;
 
 /// What does not hold here: the reason, a script, and the lines in it.
-const EXCLUDED: [(&str, &str, &[usize]); 13] = [
+const EXCLUDED: [(&str, &str, &[usize]); 12] = [
     (LEGACY, "legacy/rethrow.wast", &[9]),
     (LEGACY, "legacy/throw.wast", &[26]),
     (LEGACY, "legacy/try_catch.wast", &[27]),
@@ -33,7 +33,6 @@ const EXCLUDED: [(&str, &str, &[usize]); 13] = [
     (MISSED, "linking0.wast", &[42]),
     (MISSED, "load1.wast", &[25, 26, 27, 28, 29]),
     (ALIKE, "linking.wast", &[132, 193, 445]),
-    (UNBORN, "linking.wast", &[410, 423]),
     ("is negated, and so negative", "simd_f64x2_arith.wast", &[5297]),
     ("is from before there could be several tables", "proposals/threads/imports.wast", &[309, 313, 317]),
 ];
@@ -42,8 +41,6 @@ const LEGACY: &str = "is written with legacy exceptions, which are off and which
 const HUGE: &str = "has a size beyond 32 bits, over which the module is refused before its proposal is seen";
 const MISSED: &str = "looks for what a module with several memories wrote, which is refused";
 const ALIKE: &str = "tells functions and external references apart, for which functions stand";
-const UNBORN: &str =
-    "calls into an instance that could not be completed: it was given no fuel, and no task shares its table";
 
 /// The engines that must agree: they differ in compiler, optimisation and allocation.
 fn engines() -> Vec<Engine> {
