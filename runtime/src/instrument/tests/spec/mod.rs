@@ -131,10 +131,10 @@ fn the_specification_holds_through_preparation() {
         assert_exhaustion: 15
         assert_invalid: 2240
         assert_malformed: 924
-        assert_return: 50091
+        assert_return: 50093
         assert_trap: 4250
         assert_unlinkable: 119
-        excluded: 28
+        excluded: 26
         invoke: 197
         module: 1887
         module, without what is off: 79
