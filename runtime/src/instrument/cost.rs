@@ -4,6 +4,7 @@ use depx_host_abi::fuel::OperatorClass;
 use wasmparser::Operator;
 
 /// The class of an operator of [`crate::validate::FEATURES`].
+#[inline(always)]
 pub(super) fn class(operator: &Operator<'_>) -> OperatorClass {
     use Operator::*;
     match operator {
@@ -72,7 +73,8 @@ pub(super) fn class(operator: &Operator<'_>) -> OperatorClass {
 macro_rules! define_is_vector {
     ($( @$proposal:ident $operator:ident $({ $($field:ident: $ty:ty),* })? => $visit:ident ($($arity:tt)*) )*) => {
         /// Whether an operator belongs to the SIMD proposal.
-        pub(super) fn is_vector(operator: &Operator<'_>) -> bool {
+        #[inline(always)]
+        fn is_vector(operator: &Operator<'_>) -> bool {
             match operator {
                 $(Operator::$operator { .. } => matches!(stringify!($proposal).as_bytes(), b"simd"),)*
                 _ => false,

@@ -5,7 +5,7 @@ use super::plan::{Change, Length, Plan, Prepaid};
 use super::trips::{Limit, Trips, inverse};
 use super::{Function, Meters};
 use depx_host_abi::fuel;
-use wasm_encoder::{BlockType, BranchHint, Encode, Ieee32, Ieee64, Instruction, ValType};
+use wasm_encoder::{BlockType, BranchHint, Encode, Ieee32, Ieee64, InstructionSink, ValType};
 
 /// A function's new encoding, and which of its branches are hardly ever taken or hardly ever passed by.
 pub(super) struct Emitted {
@@ -71,7 +71,7 @@ pub(super) fn emit(
             Change::ExitIf { exit, depth } if plan.refunds[exit as usize] > 0 => {
                 writer.begin_if(Usual::Else);
                 writer.refund(plan.refunds[exit as usize]);
-                writer.ops([Instruction::Br(depth + 1), Instruction::End]);
+                writer.code().br(depth + 1).end();
                 copied += 1 + leb128_len(&wasm[edit.offset + 1..]);
             }
             Change::ExitIf { .. } => {}
@@ -162,12 +162,9 @@ const NAN32: u32 = 0x7fc0_0000;
 const NAN64: u64 = 0x7ff8_0000_0000_0000;
 
 impl Writer {
-    fn op(&mut self, instruction: Instruction<'_>) {
-        instruction.encode(&mut self.bytes);
-    }
-
-    fn ops<const N: usize>(&mut self, instructions: [Instruction<'_>; N]) {
-        instructions.into_iter().for_each(|instruction| self.op(instruction));
+    /// Writes operators.
+    fn code(&mut self) -> InstructionSink<'_> {
+        InstructionSink::new(&mut self.bytes)
     }
 
     /// The declarations of locals, `groups` of them, and of the scratch locals.
@@ -181,227 +178,163 @@ impl Writer {
     }
 
     /// An `if`, one of whose arms is hardly ever executed.
-    fn begin_if(&mut self, usual: Usual) {
+    fn begin_if(&mut self, usual: Usual) -> InstructionSink<'_> {
         let branch_func_offset = self.bytes.len() as u32;
         self.hints.push(BranchHint { branch_func_offset, branch_hint_value: u32::from(usual == Usual::Then) });
-        self.op(Instruction::If(BlockType::Empty));
+        let mut code = self.code();
+        code.if_(BlockType::Empty);
+        code
     }
 
     /// Makes the topmost operand canonical if it is a NaN: if it is not at least itself, which is a single test. Of the ways to say
     /// so, compilers make least of a branch around the constant, which is always taken where numbers are computed.
     fn canonicalise(&mut self, shape: Shape) {
         let scratch = self.scratch.of(val_type(shape));
-        let (nan, is_number) = match shape {
-            Shape::F32 => (Instruction::F32Const(Ieee32::new(NAN32)), Instruction::F32Ge),
-            Shape::F64 => (Instruction::F64Const(Ieee64::new(NAN64)), Instruction::F64Ge),
-            Shape::F32x4 => {
-                return self.canonicalise_lanes(scratch, &[NAN32; 4].map(u32::to_le_bytes), Instruction::F32x4Eq);
-            }
-            Shape::F64x2 => {
-                return self.canonicalise_lanes(scratch, &[NAN64; 2].map(u64::to_le_bytes), Instruction::F64x2Eq);
-            }
+        match shape {
+            Shape::F32 => self.code().local_set(scratch).local_get(scratch).local_get(scratch).f32_ge(),
+            Shape::F64 => self.code().local_set(scratch).local_get(scratch).local_get(scratch).f64_ge(),
+            Shape::F32x4 | Shape::F64x2 => return self.canonicalise_lanes(shape, scratch),
         };
-        self.ops([
-            Instruction::LocalSet(scratch),
-            Instruction::LocalGet(scratch),
-            Instruction::LocalGet(scratch),
-            is_number,
-        ]);
-        self.begin_if(Usual::Then);
-        self.ops([
-            Instruction::Else,
-            nan,
-            Instruction::LocalSet(scratch),
-            Instruction::End,
-            Instruction::LocalGet(scratch),
-        ]);
+        let mut nan = self.begin_if(Usual::Then);
+        match shape {
+            Shape::F32 => nan.else_().f32_const(Ieee32::new(NAN32)),
+            _ => nan.else_().f64_const(Ieee64::new(NAN64)),
+        };
+        nan.local_set(scratch).end().local_get(scratch);
     }
 
     /// Makes those lanes of the topmost operand canonical that are NaNs: that do not equal themselves.
-    fn canonicalise_lanes<const N: usize>(&mut self, scratch: u32, lanes: &[[u8; N]], equal: Instruction<'_>) {
-        let nans = lanes.as_flattened().iter().rev().fold(0, |nans, byte| nans << 8 | i128::from(*byte));
-        self.ops([
-            Instruction::LocalTee(scratch),
-            Instruction::V128Const(nans),
-            Instruction::LocalGet(scratch),
-            Instruction::LocalGet(scratch),
-            equal,
-            Instruction::V128Bitselect,
-        ]);
+    fn canonicalise_lanes(&mut self, shape: Shape, scratch: u32) {
+        let nans = match shape {
+            Shape::F32x4 => u128::from(NAN32) * 0x1_0000_0001_0000_0001_0000_0001,
+            _ => u128::from(NAN64) * 0x1_0000_0000_0000_0001,
+        };
+        let mut code = self.code();
+        code.local_tee(scratch).v128_const(nans.cast_signed()).local_get(scratch).local_get(scratch);
+        match shape {
+            Shape::F32x4 => code.f32x4_eq(),
+            _ => code.f64x2_eq(),
+        };
+        code.v128_bitselect();
     }
 
     /// Takes over what the global says.
     fn load_fuel(&mut self) {
-        self.ops([Instruction::GlobalGet(self.meters.fuel), Instruction::LocalSet(self.scratch.fuel)]);
+        let (global, local) = (self.meters.fuel, self.scratch.fuel);
+        self.code().global_get(global).local_set(local);
+    }
+
+    /// Keeps the number on top of the stack as what is left.
+    fn set_fuel(&mut self) {
+        let (global, local) = (self.meters.fuel, self.scratch.fuel);
+        self.code().local_tee(local).global_set(global);
     }
 
     /// Pays `cost`. Compilers have better code for sums than for differences.
     fn charge(&mut self, cost: u64) {
         if cost > 0 {
-            self.ops([
-                Instruction::LocalGet(self.scratch.fuel),
-                Instruction::I64Const(-(cost as i64)),
-                Instruction::I64Add,
-                Instruction::LocalTee(self.scratch.fuel),
-                Instruction::GlobalSet(self.meters.fuel),
-            ]);
+            let local = self.scratch.fuel;
+            self.code().local_get(local).i64_const(-(cost as i64)).i64_add();
+            self.set_fuel();
+        }
+    }
+
+    /// Takes back what was paid too much.
+    fn refund(&mut self, refund: u64) {
+        if refund > 0 {
+            let global = self.meters.fuel;
+            self.code().global_get(global).i64_const(refund as i64).i64_add();
+            self.set_fuel();
         }
     }
 
     /// Pays for all iterations of a loop before it begins, and ends the run if there is not as much fuel left. None is left if it
     /// would never end.
     fn prepay(&mut self, trips: &Trips, cost: u64) {
-        // Counted upwards.
+        let (scratch, local, global) = (self.scratch.of(ValType::I32), self.scratch.fuel, self.meters.fuel);
+        let (counter, ahead) = (trips.counter, trips.ahead.cast_signed());
+        let mut code = self.code();
+        let limit = |code: &mut InstructionSink<'_>| {
+            match trips.limit {
+                Limit::Constant(limit) => code.i32_const(limit.cast_signed()),
+                Limit::Local(limit) => code.local_get(limit),
+            };
+        };
+        // Steps are counted upwards.
         let up = trips.step.cast_signed() > 0;
+        if up {
+            limit(&mut code);
+        }
+        code.local_get(counter).i32_const(ahead).i32_add();
+        if !up {
+            limit(&mut code);
+        }
+        code.i32_sub();
         let step = if up { trips.step } else { trips.step.wrapping_neg() };
         let shift = step.trailing_zeros();
-        let (multiple, odd) = ((1u32 << shift) - 1, step >> shift);
-        let counter = [
-            Instruction::LocalGet(trips.counter),
-            Instruction::I32Const(trips.ahead.cast_signed()),
-            Instruction::I32Add,
-        ];
-        let limit = match trips.limit {
-            Limit::Constant(limit) => Instruction::I32Const(limit.cast_signed()),
-            Limit::Local(limit) => Instruction::LocalGet(limit),
-        };
-        if up {
-            self.op(limit);
-            self.ops(counter);
-        } else {
-            self.ops(counter);
-            self.op(limit);
-        }
-        self.op(Instruction::I32Sub);
+        let odd = step >> shift;
         if shift > 0 {
-            let scratch = self.scratch.of(ValType::I32);
-            self.ops([
-                Instruction::LocalTee(scratch),
-                Instruction::I32Const(multiple.cast_signed()),
-                Instruction::I32And,
-            ]);
-            self.begin_if(Usual::Else);
-            self.ops([
-                Instruction::I64Const(-1),
-                Instruction::GlobalSet(self.meters.fuel),
-                Instruction::Unreachable,
-                Instruction::End,
-                Instruction::LocalGet(scratch),
-                Instruction::I32Const(shift.cast_signed()),
-                Instruction::I32ShrU,
-            ]);
+            code.local_tee(scratch).i32_const(((1u32 << shift) - 1).cast_signed()).i32_and();
+            let mut never = self.begin_if(Usual::Else);
+            never.i64_const(-1).global_set(global).unreachable().end();
+            self.code().local_get(scratch).i32_const(shift.cast_signed()).i32_shr_u();
         }
+        let mut code = self.code();
         if odd > 1 {
-            self.ops([Instruction::I32Const(inverse(odd).cast_signed()), Instruction::I32Mul]);
-            if shift > 0 {
-                self.ops([Instruction::I32Const((u32::MAX >> shift).cast_signed()), Instruction::I32And]);
-            }
+            code.i32_const(inverse(odd).cast_signed()).i32_mul();
+            code.i32_const((u32::MAX >> shift).cast_signed()).i32_and();
         }
-        let scratch = self.scratch.of(ValType::I32);
-        self.ops([
-            Instruction::LocalSet(scratch),
-            Instruction::LocalGet(self.scratch.fuel),
-            Instruction::LocalGet(scratch),
-            Instruction::I64ExtendI32U,
-            Instruction::I64Const(1),
-            Instruction::I64Add,
-            Instruction::I64Const(cost as i64),
-            Instruction::I64Mul,
-            Instruction::I64Sub,
-            Instruction::LocalTee(self.scratch.fuel),
-            Instruction::GlobalSet(self.meters.fuel),
-        ]);
+        code.local_set(scratch).local_get(local).local_get(scratch).i64_extend_i32_u().i64_const(1).i64_add();
+        code.i64_const(cost as i64).i64_mul().i64_sub();
+        self.set_fuel();
         self.check();
-    }
-
-    /// Takes back what was paid too much.
-    fn refund(&mut self, refund: u64) {
-        if refund > 0 {
-            self.ops([
-                Instruction::GlobalGet(self.meters.fuel),
-                Instruction::I64Const(refund as i64),
-                Instruction::I64Add,
-                Instruction::LocalTee(self.scratch.fuel),
-                Instruction::GlobalSet(self.meters.fuel),
-            ]);
-        }
     }
 
     /// Ends the run if there is no fuel left.
     fn check(&mut self) {
-        self.op(Instruction::LocalGet(self.scratch.fuel));
-        self.trap_if_negative();
+        let local = self.scratch.fuel;
+        self.code().local_get(local).i64_const(0).i64_lt_s().if_(BlockType::Empty).unreachable().end();
     }
 
     /// Takes slots of call depth, and ends the run if there are too few, or no fuel is left: one of both is negative exactly
     /// if their bitwise or is. The global is what is left to the function that calls, and need not be restored: whoever calls sets it
     /// before each call.
     fn enter(&mut self, slots: u32) {
-        self.ops([
-            Instruction::GlobalGet(self.meters.depth),
-            Instruction::I64Const(-i64::from(slots)),
-            Instruction::I64Add,
-            Instruction::LocalTee(self.scratch.depth),
-            Instruction::LocalGet(self.scratch.fuel),
-            Instruction::I64Or,
-            Instruction::I64Const(0),
-            Instruction::I64LtS,
-        ]);
+        let (global, depth, fuel) = (self.meters.depth, self.scratch.depth, self.scratch.fuel);
+        self.code().global_get(global).i64_const(-i64::from(slots)).i64_add().local_tee(depth);
+        self.code().local_get(fuel).i64_or().i64_const(0).i64_lt_s();
         self.begin_if(Usual::Else);
         self.set_depth();
-        self.ops([Instruction::Unreachable, Instruction::End]);
+        self.code().unreachable().end();
     }
 
     /// Tells the function that is called what depth is left.
     fn set_depth(&mut self) {
-        self.ops([Instruction::LocalGet(self.scratch.depth), Instruction::GlobalSet(self.meters.depth)]);
-    }
-
-    fn trap_if_negative(&mut self) {
-        self.ops([
-            Instruction::I64Const(0),
-            Instruction::I64LtS,
-            Instruction::If(BlockType::Empty),
-            Instruction::Unreachable,
-            Instruction::End,
-        ]);
+        let (global, local) = (self.meters.depth, self.scratch.depth);
+        self.code().local_get(local).global_set(global);
     }
 
     /// Pays for the length on top of the stack and leaves it there. Lengths are unsigned.
     fn charge_length(&mut self, length: Length) {
-        let scratch = self.scratch.of(ValType::I32);
-        self.ops([
-            Instruction::LocalTee(scratch),
-            Instruction::LocalGet(self.scratch.fuel),
-            Instruction::LocalGet(scratch),
-        ]);
+        let (scratch, local) = (self.scratch.of(ValType::I32), self.scratch.fuel);
+        let mut code = self.code();
+        code.local_tee(scratch).local_get(local);
         match length {
-            Length::Bytes => self.ops([
-                Instruction::I64ExtendI32U,
-                Instruction::I64Const(fuel::BULK_BYTES_PER_UNIT.trailing_zeros().into()),
-                Instruction::I64ShrU,
-            ]),
-            Length::Elements => self.ops([
-                Instruction::I64ExtendI32U,
-                Instruction::I64Const(fuel::TABLE_ELEMENT as i64),
-                Instruction::I64Mul,
-            ]),
-            Length::Pages => self.ops([
-                Instruction::I32Const(fuel::GROW_MAX_PAGES as i32),
-                Instruction::LocalGet(scratch),
-                Instruction::I32Const(fuel::GROW_MAX_PAGES as i32),
-                Instruction::I32LtU,
-                Instruction::Select,
-                Instruction::I64ExtendI32U,
-                Instruction::I64Const(fuel::MEMORY_PAGE as i64),
-                Instruction::I64Mul,
-            ]),
-        }
-        self.ops([
-            Instruction::I64Sub,
-            Instruction::LocalTee(self.scratch.fuel),
-            Instruction::GlobalSet(self.meters.fuel),
-        ]);
+            Length::Bytes => {
+                let shift = fuel::BULK_BYTES_PER_UNIT.trailing_zeros();
+                code.local_get(scratch).i64_extend_i32_u().i64_const(shift.into()).i64_shr_u()
+            }
+            Length::Elements => {
+                code.local_get(scratch).i64_extend_i32_u().i64_const(fuel::TABLE_ELEMENT as i64).i64_mul()
+            }
+            Length::Pages => {
+                let most = fuel::GROW_MAX_PAGES as i32;
+                code.local_get(scratch).i32_const(most).local_get(scratch).i32_const(most).i32_lt_u().select();
+                code.i64_extend_i32_u().i64_const(fuel::MEMORY_PAGE as i64).i64_mul()
+            }
+        };
+        code.i64_sub();
+        self.set_fuel();
         self.check();
     }
 }

@@ -13,7 +13,7 @@
 use super::trips::{Iteration, Trips};
 use super::{Callees, Function, cost, nan};
 use std::collections::BTreeMap;
-use wasmparser::{BlockType, Operator};
+use wasmparser::{BlockType, Operator, VisitOperator, VisitSimdOperator};
 
 /// How to meter one function.
 #[derive(Default)]
@@ -123,8 +123,8 @@ impl Plan {
         let mut planner = Planner::new(callees, function.ty);
         let mut reader = function.body.get_operators_reader()?;
         while !reader.eof() {
-            let (operator, offset) = reader.read_with_offset()?;
-            planner.operator(&operator, offset);
+            planner.offset = reader.original_position();
+            reader.visit_operator(&mut planner)?;
         }
         Ok(planner.plan)
     }
@@ -133,6 +133,8 @@ impl Plan {
 struct Planner<'a> {
     callees: &'a Callees<'a>,
     plan: Plan,
+    /// Where the operator is that is being visited.
+    offset: usize,
     frames: Vec<Frame>,
     /// The innermost loop, or the function.
     loops: Vec<usize>,
@@ -152,10 +154,46 @@ struct Planner<'a> {
     refunded: Vec<bool>,
 }
 
+/// Whether more than its cost matters of an operator wherever it stands.
+#[inline(always)]
+fn decides(operator: &Operator<'_>) -> bool {
+    use Operator::*;
+    match operator {
+        Block { .. } | Loop { .. } | If { .. } | Else | End => true,
+        Br { .. } | BrIf { .. } | BrTable { .. } | Return | Unreachable | Call { .. } | CallIndirect { .. } => true,
+        MemoryCopy { .. } | MemoryFill { .. } | MemoryInit { .. } | MemoryGrow { .. } => true,
+        TableCopy { .. } | TableFill { .. } | TableInit { .. } | TableGrow { .. } => true,
+        _ => false,
+    }
+}
+
+macro_rules! visit {
+    ($( @$proposal:ident $operator:ident $({ $($field:ident: $ty:ty),* })? => $visit:ident ($($arity:tt)*) )*) => {
+        $(fn $visit(&mut self $($(, $field: $ty)*)?) {
+            self.visit(&Operator::$operator $({ $($field),* })?);
+        })*
+    };
+}
+
+impl<'a> VisitOperator<'a> for Planner<'_> {
+    type Output = ();
+
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = ()>> {
+        Some(self)
+    }
+
+    wasmparser::for_each_visit_operator!(visit);
+}
+
+impl<'a> VisitSimdOperator<'a> for Planner<'_> {
+    wasmparser::for_each_visit_simd_operator!(visit);
+}
+
 impl<'a> Planner<'a> {
     fn new(callees: &'a Callees<'a>, ty: u32) -> Self {
         let mut planner = Self {
             callees,
+            offset: 0,
             plan: Plan { costs: vec![0], ..Plan::default() },
             frames: Vec::new(),
             loops: vec![0],
@@ -172,17 +210,33 @@ impl<'a> Planner<'a> {
         planner
     }
 
-    fn operator(&mut self, operator: &Operator<'_>, offset: usize) {
+    /// The next operator. What can be said of it without its operands follows from the visit: it is the same for all such operators.
+    #[inline(always)]
+    fn visit(&mut self, operator: &Operator<'_>) {
+        self.pay(cost::class(operator).cost(), nan::arithmetic(operator).is_some());
+        if decides(operator) || self.innermost.as_ref().is_some_and(|innermost| !innermost.iteration.is_settled()) {
+            self.operator(operator);
+        }
+    }
+
+    /// An operator that costs this much.
+    fn pay(&mut self, cost: u32, is_float: bool) {
         if std::mem::take(&mut self.called) {
-            self.edit(offset, Change::Called);
+            self.edit(self.offset, Change::Called);
         }
         if let Some((region, check)) = self.begins.take() {
-            self.edit(offset, Change::Charge { region, check });
+            self.edit(self.offset, Change::Charge { region, check });
         }
-        self.plan.floats |= nan::arithmetic(operator).is_some();
+        self.plan.floats |= is_float;
         if let Some(region) = self.region {
-            self.plan.costs[region as usize] += u64::from(cost::class(operator).cost());
+            self.plan.costs[region as usize] += u64::from(cost);
         }
+    }
+
+    /// What an operator does to regions.
+    #[inline(never)]
+    fn operator(&mut self, operator: &Operator<'_>) {
+        let offset = self.offset;
         if !matches!(operator, Operator::BrIf { .. }) {
             self.follow(operator);
         }

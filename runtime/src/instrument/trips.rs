@@ -62,6 +62,11 @@ impl Iteration {
         Self { stack: Vec::new(), set: Vec::new(), found: None, odd: false }
     }
 
+    /// Whether nothing is to be found out any more about plain operators.
+    pub(super) fn is_settled(&self) -> bool {
+        self.odd || self.found.is_some()
+    }
+
     /// How often the loop runs, once all of it was seen.
     pub(super) fn trips(&self) -> Option<Trips> {
         self.found.filter(|_| !self.odd)
@@ -84,7 +89,7 @@ impl Iteration {
 
     /// The next operator; `certain` says whether each iteration comes to it.
     pub(super) fn follow(&mut self, operator: &Operator<'_>, certain: bool) {
-        if self.odd || self.found.is_some() {
+        if self.is_settled() {
             return;
         }
         match operator {

@@ -36,6 +36,7 @@ impl Shape {
 }
 
 /// The shape of what an operator gives if that is the result of float arithmetic: if the processor chooses among NaNs.
+#[inline(always)]
 pub(super) fn arithmetic(operator: &Operator<'_>) -> Option<Shape> {
     use Operator::*;
     match operator {
