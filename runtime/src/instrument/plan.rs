@@ -158,13 +158,12 @@ struct Planner<'a> {
 #[inline(always)]
 fn decides(operator: &Operator<'_>) -> bool {
     use Operator::*;
-    match operator {
-        Block { .. } | Loop { .. } | If { .. } | Else | End => true,
-        Br { .. } | BrIf { .. } | BrTable { .. } | Return | Unreachable | Call { .. } | CallIndirect { .. } => true,
-        MemoryCopy { .. } | MemoryFill { .. } | MemoryInit { .. } | MemoryGrow { .. } => true,
-        TableCopy { .. } | TableFill { .. } | TableInit { .. } | TableGrow { .. } => true,
-        _ => false,
-    }
+    let is_control = matches!(operator, Block { .. } | Loop { .. } | If { .. } | Else | End | Unreachable);
+    let is_branch = matches!(operator, Br { .. } | BrIf { .. } | BrTable { .. } | Return);
+    let is_call = matches!(operator, Call { .. } | CallIndirect { .. });
+    let is_long = matches!(operator, MemoryCopy { .. } | MemoryFill { .. } | MemoryInit { .. } | MemoryGrow { .. })
+        || matches!(operator, TableCopy { .. } | TableFill { .. } | TableInit { .. } | TableGrow { .. });
+    is_control || is_branch || is_call || is_long
 }
 
 macro_rules! visit {
