@@ -46,8 +46,9 @@ struct Group {
 }
 
 /// Everything there is, in the order of the report.
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     Group { entries: sandbox::metering::ENTRIES, measure: sandbox::metering::measure },
+    Group { entries: sandbox::cli::ENTRIES, measure: sandbox::cli::measure },
     Group { entries: sandbox::fuel::ENTRIES, measure: sandbox::fuel::measure },
     Group { entries: sandbox::noop::ENTRIES, measure: sandbox::noop::measure },
     Group { entries: sandbox::batch::ENTRIES, measure: sandbox::batch::measure },

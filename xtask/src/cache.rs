@@ -54,17 +54,15 @@ impl Cache {
         whole: impl Fn(&Path) -> bool,
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
-        let place = self.directory.join(entry.name);
-        let is_ready =
-            || fs::read_to_string(place.join(STAMP)).is_ok_and(|stamp| stamp == entry.stamp) && whole(&place);
-        if is_ready() {
+        if let Some(place) = self.find(entry, &whole) {
             return Ok(place);
         }
 
         let _lock = self.lock(entry.name)?;
-        if is_ready() {
+        if let Some(place) = self.find(entry, &whole) {
             return Ok(place);
         }
+        let place = self.directory.join(entry.name);
         let partial = self.directory.join(format!("{}.partial", entry.name));
         remove(&partial)?;
         fs::create_dir_all(&partial).with_context(|| format!("{} cannot be created", partial.display()))?;
@@ -77,6 +75,13 @@ impl Cache {
         fs::rename(&partial, &place)
             .with_context(|| format!("{} cannot be renamed to {}", partial.display(), place.display()))?;
         Ok(place)
+    }
+
+    /// The folder of an entry, if it was made with this stamp and is `whole`.
+    pub(crate) fn find(&self, entry: Entry<'_>, whole: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+        let place = self.directory.join(entry.name);
+        let is_stamped = fs::read_to_string(place.join(STAMP)).is_ok_and(|stamp| stamp == entry.stamp);
+        (is_stamped && whole(&place)).then_some(place)
     }
 
     /// Held until it is dropped; another process that wants the same entry waits.
@@ -147,7 +152,10 @@ mod tests {
                 })
                 .unwrap()
         };
+        assert_eq!(cache.find(ENTRY, whole), None);
         let place = get(ENTRY);
+        assert_eq!(cache.find(ENTRY, whole).as_ref(), Some(&place));
+        assert_eq!(cache.find(Entry { stamp: "2", ..ENTRY }, whole), None);
         assert_eq!((get(ENTRY), made.load(Ordering::Relaxed)), (place.clone(), 1));
         get(Entry { stamp: "2", ..ENTRY });
         assert_eq!(made.load(Ordering::Relaxed), 2);

@@ -5,9 +5,9 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 use crate::cache::Cache;
-use crate::ort;
 use crate::process::{cargo, run, step};
 use crate::workspace::Workspace;
+use crate::{ort, wasmtime};
 
 /// What `depx` is told; `cargo xtask demo` adds its own arguments after these.
 const DEMO: [&str; 5] = ["demo", "--home", "target/demo/home", "--out", "target/demo/out"];
@@ -16,7 +16,7 @@ const DEMO: [&str; 5] = ["demo", "--home", "target/demo/home", "--out", "target/
 pub(crate) fn demo(workspace: &Workspace, cache: &Cache, arguments: &[String]) -> Result<ExitCode> {
     let onnx_runtime = ort::find_or_fetch(cache)?;
     step("Building depx");
-    build(workspace)?;
+    build(workspace, &["--bin", "depx"])?;
 
     let depx = workspace.target("debug").join("depx");
     step(format!("depx {}", DEMO.map(str::to_owned).iter().chain(arguments).cloned().collect::<Vec<_>>().join(" ")));
@@ -25,18 +25,26 @@ pub(crate) fn demo(workspace: &Workspace, cache: &Cache, arguments: &[String]) -
     )
 }
 
-/// Builds `depx`. All crates are chosen, though one is built, so that dependencies have the features that they have in tests, as far as
-/// that goes, and hardly any is built twice.
-pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    run(cargo().args(["build", "--workspace", "--locked", "--bin", "depx"]).current_dir(workspace.root()))
+/// Builds what `options` of `cargo build` name. All crates are chosen, though few are built, so that dependencies have the features
+/// that they have in tests, as far as that goes, and hardly any is built twice.
+pub(crate) fn build(workspace: &Workspace, options: &[&str]) -> Result<()> {
+    run(cargo().args(["build", "--workspace", "--locked"]).args(options).current_dir(workspace.root()))
 }
 
-/// Runs the benchmarks, optimised. Gives what they exit with.
+/// Builds the benchmarks, optimised, and `depx`, which some of them start, and runs them. Gives what they exit with.
 pub(crate) fn bench(workspace: &Workspace, cache: &Cache, arguments: &[String]) -> Result<ExitCode> {
     let onnx_runtime = ort::find_or_fetch(cache)?;
-    let mut bench = cargo();
-    bench.args(["run", "--release", "--locked", "--package", "depx-bench", "--"]).args(arguments);
-    pass_through(bench.env(ort::VARIABLE, onnx_runtime).env(ort::NO_TELEMETRY, "1").current_dir(workspace.root()))
+    step("Building the benchmarks");
+    build(workspace, &["--release", "--bin", "depx-bench", "--bin", "depx"])?;
+
+    let mut bench = Command::new(workspace.target("release").join("depx-bench"));
+    bench.args(arguments).env(ort::VARIABLE, onnx_runtime).env(ort::NO_TELEMETRY, "1").current_dir(workspace.root());
+    // As `cargo run` would set it; this process has that of its own crate.
+    bench.env("CARGO_MANIFEST_DIR", workspace.path("bench"));
+    if std::env::var_os(wasmtime::VARIABLE).is_none() {
+        bench.envs(wasmtime::find(workspace, cache)?.map(|command| (wasmtime::VARIABLE, command)));
+    }
+    pass_through(&mut bench)
 }
 
 fn pass_through(command: &mut Command) -> Result<ExitCode> {

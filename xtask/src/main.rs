@@ -16,6 +16,7 @@ mod test;
 mod tidy;
 mod toolchain;
 mod tour;
+mod wasmtime;
 mod workspace;
 
 use std::process::ExitCode;
@@ -66,6 +67,8 @@ enum Chore {
     },
     /// Fetch the pinned ONNX Runtime and print the path of its library
     Ort,
+    /// Build the wasmtime command that benchmarks compare `depx run` with, and print its path
+    Wasmtime,
     /// Find or make the compiler for guests and print its path
     Toolchain,
     /// Build the example tasks, compare the committed one with its source, and print the folder of the modules
@@ -109,6 +112,7 @@ impl Chore {
             Chore::Bench { arguments } => return demo::bench(&workspace, &cache, &arguments),
             Chore::Fuzz { target, seconds } => fuzz::fuzz(&workspace, target.as_deref(), seconds)?,
             Chore::Ort => println!("{}", ort::fetch(&cache)?.display()),
+            Chore::Wasmtime => println!("{}", wasmtime::find_or_install(&workspace, &cache)?.display()),
             Chore::Toolchain => println!("{}", Toolchain::find_or_make(Target::Guest, &cache)?.rustc().display()),
             Chore::Guests { update } => {
                 let guests = guests::build(&workspace, &cache)?;

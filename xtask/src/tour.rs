@@ -23,7 +23,7 @@ const MARK: &str = "\u{1}end of output";
 pub(crate) fn tour(workspace: &Workspace, cache: &Cache) -> Result<()> {
     ort::find_or_fetch(cache)?;
     c_guests::build(workspace, cache)?;
-    demo::build(workspace)?;
+    demo::build(workspace, &["--bin", "depx"])?;
     let home = workspace.target("tour");
     if home.exists() {
         fs::remove_dir_all(&home).context("the traces of an earlier tour cannot be removed")?;

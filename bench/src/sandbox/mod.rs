@@ -1,6 +1,8 @@
-//! Execution on this machine: what metering costs, what a run costs that does nothing, and how evenly fuel is priced.
+//! Execution on this machine: what metering costs, what a run costs that does nothing, how evenly fuel is priced, and how
+//! `depx run` compares with `wasmtime run`.
 
 pub(crate) mod batch;
+pub(crate) mod cli;
 pub(crate) mod cold_start;
 pub(crate) mod fuel;
 pub(crate) mod metering;
