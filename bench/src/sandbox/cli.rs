@@ -89,8 +89,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     };
     let (kernels, programs) = (Kernels::find_or_build()?, Programs::new(wasmtime.into())?);
     let race = |name: &str, wasm: &[u8], turns| programs.race(wasm, turns).with_context(|| name.to_owned());
-    let races = COMPUTE.map(|name| Ok((name, race(name, &kernels.module(name)?, plan.turns(15, 3))?)));
-    let races = races.into_iter().collect::<Result<Vec<_>>>()?;
+    let races = COMPUTE.iter().map(|name| Ok((name, race(name, &kernels.module(name)?, plan.turns(15, 3))?)));
+    let races = races.collect::<Result<Vec<_>>>()?;
     let (mut figures, mut members) = (Vec::new(), Vec::new());
     for (total, each, other) in
         [(total, each, PLAIN), (total_fuel, each_fuel, FUELLED), (total_nan, each_nan, CANONICAL)]
