@@ -36,6 +36,8 @@ impl Entry {
     fn run(&self, runtime: &Runtime) -> JobResult {
         let job = JobBuilder::new(&self.wasm).input(&self.input).file("data/in", b"content").spec(|spec| {
             spec.limits.fuel = self.fuel.unwrap_or(spec.limits.fuel);
+            // Emulators take their time.
+            spec.limits.wall_ms = 600_000;
             spec.args = vec!["one".into(), "two".into()];
             spec.env = vec![("NAME".into(), "value".into())];
         });
