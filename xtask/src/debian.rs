@@ -9,11 +9,22 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::{read, run, step};
 
+/// What Debian's archive is signed with.
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// Whether this system is Debian with the two programs that are used here.
 pub(crate) fn is_here() -> bool {
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    names_debian(&release)
+    names_debian(&release())
         && ["/usr/bin/apt-get", "/usr/bin/dpkg-deb"].iter().all(|program| Path::new(program).exists())
+}
+
+/// The name of this release of Debian, `bookworm` for one; empty where there is none.
+pub(crate) fn codename() -> String {
+    named(&release()).unwrap_or_default().to_owned()
+}
+
+fn release() -> String {
+    fs::read_to_string("/etc/os-release").unwrap_or_default()
 }
 
 /// The multiarch name of a Rust host, which is the folder of its shared libraries.
@@ -30,6 +41,8 @@ pub(crate) struct Apt {
     state: PathBuf,
     /// Debian's names of the architectures whose packages are wanted, this machine's first; none: as the system is set up.
     architectures: &'static [&'static str],
+    /// A file of sources that stand for the system's.
+    sources: Option<PathBuf>,
 }
 
 impl Apt {
@@ -40,16 +53,32 @@ impl Apt {
 
     /// As [`Self::open`], for packages of several architectures.
     pub(crate) fn open_for(state: PathBuf, architectures: &'static [&'static str]) -> Result<Apt> {
+        Apt { state, architectures, sources: None }.update()
+    }
+
+    /// Offers only what Debian's release `codename` got from later ones, from where the system has that release from.
+    pub(crate) fn open_backports(&self, codename: &str) -> Result<Apt> {
+        let mut targets = self.command("apt-get");
+        targets.args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian"]);
+        let servers = read(targets.arg(format!("Codename: {codename}")))?;
+        let server = servers.lines().next().with_context(|| format!("no source of packages offers {codename}"))?;
+        let state = self.state.join("backports");
+        let sources = state.join("sources.list");
+        fs::create_dir_all(&state).with_context(|| format!("{} cannot be created", state.display()))?;
+        fs::write(&sources, format!("deb [signed-by={KEYS}] {server} {codename}-backports main\n"))?;
+        Apt { state, architectures: self.architectures, sources: Some(sources) }.update()
+    }
+
+    fn update(self) -> Result<Apt> {
         for directory in ["lists/partial", "cache/archives/partial", "archives"] {
-            let directory = state.join(directory);
+            let directory = self.state.join(directory);
             fs::create_dir_all(&directory).with_context(|| format!("{} cannot be created", directory.display()))?;
         }
-        let apt = Apt { state, architectures };
         step("Fetching Debian's package lists");
-        if let Err(error) = read(apt.command("apt-get").arg("update")) {
+        if let Err(error) = read(self.command("apt-get").arg("update")) {
             eprintln!("warning: not every package list could be fetched: {error:#}");
         }
-        Ok(apt)
+        Ok(self)
     }
 
     /// Unpacks packages into `destination`, with all that they depend on and the system lacks. Gives what was unpacked,
@@ -99,6 +128,14 @@ impl Apt {
         for architecture in self.architectures {
             command.args(["-o", &format!("APT::Architectures::={architecture}")]);
         }
+        if let Some(sources) = &self.sources {
+            command.args([
+                "-o",
+                &format!("Dir::Etc::sourcelist={}", sources.display()),
+                "-o",
+                "Dir::Etc::sourceparts=-",
+            ]);
+        }
         command
     }
 }
@@ -124,6 +161,10 @@ fn planned(plan: &str) -> Vec<String> {
 
 fn dependencies(depends: &str) -> Vec<String> {
     depends.lines().filter_map(|line| line.trim_start().strip_prefix("Depends: ")).map(str::to_owned).collect()
+}
+
+fn named(release: &str) -> Option<&str> {
+    release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).map(|name| name.trim_matches('"'))
 }
 
 fn names_debian(release: &str) -> bool {
@@ -154,5 +195,12 @@ mod tests {
         assert!(names_debian("NAME=\"Debian GNU/Linux\"\nID=debian\n"));
         assert!(names_debian("ID=\"debian\"\n"));
         assert!(!names_debian("ID=ubuntu\nID_LIKE=debian\n"));
+    }
+
+    #[test]
+    fn a_release_is_known_by_its_name() {
+        assert_eq!(named("VERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\nID=debian\n"), Some("bookworm"));
+        assert_eq!(named("VERSION_CODENAME=\"trixie\""), Some("trixie"));
+        assert_eq!(named("PRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nID=debian\n"), None);
     }
 }
