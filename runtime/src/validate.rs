@@ -6,7 +6,7 @@ mod refusal;
 pub(crate) use features::FEATURES;
 pub use refusal::Refusal;
 
-use crate::instrument::Function;
+use crate::instrument::{Function, Planner};
 use depx_host_abi::refusal::RefusalCode;
 use depx_host_abi::{Import, ValueType, exports, snapshot};
 use refusal::excerpt;
@@ -128,6 +128,7 @@ struct Validation<'a> {
     purpose: Purpose,
     validator: Validator,
     allocations: FuncValidatorAllocations,
+    planner: Planner,
     outline: Outline<'a>,
     /// The type of each function, imported ones first.
     function_types: Vec<u32>,
@@ -143,6 +144,7 @@ impl<'a> Validation<'a> {
             purpose,
             validator: Validator::new_with_features(FEATURES),
             allocations: FuncValidatorAllocations::default(),
+            planner: Planner::default(),
             outline: Outline {
                 sections: Vec::new(),
                 types: Vec::new(),
@@ -361,7 +363,7 @@ impl<'a> Validation<'a> {
         Ok(())
     }
 
-    /// Validates a function's body and measures its operand stack.
+    /// Validates a function's body, measures its operand stack and plans its metering.
     fn function(
         &mut self,
         function: FuncToValidate<ValidatorResources>,
@@ -393,11 +395,12 @@ impl<'a> Validation<'a> {
         reader.set_features(FEATURES);
         validator.read_locals(&mut reader)?;
         let (mut height, mut operators, mut calls) = (0, 0, false);
+        let types = &self.outline.types;
+        self.planner.begin_function(&types[ty as usize]);
         while !reader.eof() {
             let offset = reader.original_position();
             let operator = reader.clone();
-            // Validated as it is read, which is faster than to make a value of each operator first.
-            reader.visit_operator(&mut validator.visitor(offset))??;
+            reader.visit_operator(&mut self.planner.visitor(offset, types, validator.visitor(offset)))??;
             height = height.max(validator.operand_stack_height());
             let nested = validator.control_stack_height() > MAX_NESTING;
             if nested || height > MAX_OPERANDS {
@@ -413,7 +416,8 @@ impl<'a> Validation<'a> {
         }
         reader.finish_expression(&validator.visitor(reader.original_position()))?;
         self.allocations = validator.into_allocations();
-        self.outline.functions.push(Function { ty, body, locals: locals as u32, height, operators, calls, vectors });
+        let (locals, plan) = (locals as u32, self.planner.end_function());
+        self.outline.functions.push(Function { ty, body, locals, height, operators, calls, vectors, plan });
         Ok(())
     }
 }

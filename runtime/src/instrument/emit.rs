@@ -1,7 +1,7 @@
 //! Writes a metered function.
 
 use super::nan::{Shape, Site};
-use super::plan::{Change, Length, Plan, Prepaid};
+use super::plan::{Change, Edit, Length, Plan, Prepaid};
 use super::trips::{Limit, Trips, inverse};
 use super::{Function, Meters};
 use depx_host_abi::fuel;
@@ -13,14 +13,16 @@ pub(super) struct Emitted {
     pub(super) hints: Vec<BranchHint>,
 }
 
-/// Writes `function`, metered as `plan` says, with NaNs made canonical at `sites`.
+/// Writes `function`, metered as is planned, with NaNs made canonical at `sites`. For each function, imported ones first, `counted`
+/// says whether its depth is counted.
 pub(super) fn emit(
     wasm: &[u8],
     function: &Function<'_>,
-    plan: &Plan,
+    counted: &[bool],
     sites: &[Site],
     meters: Meters,
 ) -> Result<Emitted, wasmparser::Error> {
+    let plan = &function.plan;
     let code = function.body.get_binary_reader_for_operators()?.original_position()..function.body.range().end;
     let mut writer = Writer {
         bytes: Vec::with_capacity(function.body.range().len() * 2 + 64),
@@ -40,21 +42,22 @@ pub(super) fn emit(
     // Up to where fuel is kept in the local, and the original code is copied.
     let (mut kept, mut copied) = (code.start, code.start);
     let mut sites = sites.iter().peekable();
-    for edit in &plan.edits {
-        while let Some(site) = sites.next_if(|site| site.offset <= edit.offset) {
+    for Edit { offset, change } in &plan.edits {
+        let offset = *offset as usize;
+        while let Some(site) = sites.next_if(|site| site.offset <= offset) {
             writer.bytes.extend_from_slice(&wasm[copied..site.offset]);
             copied = site.offset;
             writer.canonicalise(site.shape);
         }
-        writer.bytes.extend_from_slice(&wasm[copied..edit.offset]);
-        copied = edit.offset;
-        match edit.change {
+        writer.bytes.extend_from_slice(&wasm[copied..offset]);
+        copied = offset;
+        match *change {
             Change::Charge { region, check } => {
                 let (prepaid, cost) = (plan.prepaid.get(&region), plan.costs[region as usize]);
-                if edit.offset - kept > LONG_CODE || check && cost > LONG_LOOP {
+                if offset - kept > LONG_CODE || check && cost > LONG_LOOP {
                     writer.load_fuel();
                 }
-                kept = edit.offset;
+                kept = offset;
                 if prepaid.map_or(check, |prepaid| prepaid.check) {
                     writer.check();
                 }
@@ -72,13 +75,14 @@ pub(super) fn emit(
                 writer.begin_if(Usual::Else);
                 writer.refund(plan.refunds[exit as usize]);
                 writer.code().br(depth + 1).end();
-                copied += 1 + leb128_len(&wasm[edit.offset + 1..]);
+                copied += 1 + leb128_len(&wasm[offset + 1..]);
             }
             Change::ExitIf { .. } => {}
-            Change::Call => writer.set_depth(),
+            Change::Call { function: Some(function) } if !counted[function as usize] => {}
+            Change::Call { .. } => writer.set_depth(),
             Change::Called => {
                 writer.load_fuel();
-                kept = edit.offset;
+                kept = offset;
             }
             Change::ChargeLength(length) => writer.charge_length(length),
         }

@@ -24,11 +24,11 @@ use depx_host_abi::refusal::RefusalCode;
 use depx_host_abi::{exports, fuel, stack};
 use emit::Emitted;
 use nan::Flow;
-use plan::Plan;
+pub(crate) use plan::{Plan, Planner};
 use wasm_encoder::{
     BranchHints, CodeSection, ConstExpr, Encode, ExportKind, GlobalType, Module, RawSection, SectionId, ValType,
 };
-use wasmparser::{BinaryReader, FuncType, FunctionBody, ImportSectionReader, TypeRef};
+use wasmparser::{BinaryReader, FunctionBody, ImportSectionReader, TypeRef};
 
 /// The version of what is injected. It is part of the execution profile: what a run is charged depends on it.
 pub(crate) const VERSION: u32 = 3;
@@ -52,6 +52,8 @@ pub(crate) struct Function<'a> {
     pub(crate) calls: bool,
     /// Whether it handles vectors.
     pub(crate) vectors: bool,
+    /// How to meter it.
+    pub(crate) plan: Plan,
 }
 
 impl Function<'_> {
@@ -62,13 +64,6 @@ impl Function<'_> {
             stack::FRAME_BASE + width * (self.locals + self.height) + self.operators / stack::OPERATORS_PER_SLOT;
         (self.calls || slots > stack::LEAF_SLOTS).then_some(slots)
     }
-}
-
-/// What code that calls must know.
-struct Callees<'a> {
-    types: &'a [FuncType],
-    /// For each function, imported ones first, whether its depth is counted.
-    counted: &'a [bool],
 }
 
 /// The globals that were appended.
@@ -87,14 +82,6 @@ struct Entries {
 
 /// Makes the module `wasm`, taken apart as `outline`, meter itself.
 pub(crate) fn instrument(wasm: &[u8], outline: &Outline<'_>) -> Result<Vec<u8>, Refusal> {
-    instrument_with(wasm, outline, Plan::of)
-}
-
-fn instrument_with(
-    wasm: &[u8],
-    outline: &Outline<'_>,
-    plan: impl Fn(&Function<'_>, &Callees<'_>) -> Result<Plan, wasmparser::Error>,
-) -> Result<Vec<u8>, Refusal> {
     let meters = Meters { fuel: outline.globals, depth: outline.globals + 1 };
     let functions = function_types(outline)?;
     let imported = functions.len() - outline.functions.len();
@@ -104,9 +91,8 @@ fn instrument_with(
     let mut flow = Flow::new(&outline.types, functions);
     let (mut code, mut hints) = (CodeSection::new(), BranchHints::new());
     for (index, function) in (imported as u32..).zip(&outline.functions) {
-        let plan = plan(function, &Callees { types: &outline.types, counted: &counted })?;
-        let sites = if plan.floats { flow.sites(function)? } else { &[] };
-        let Emitted { body, hints: unlikely } = emit::emit(wasm, function, &plan, sites, meters)?;
+        let sites = if function.plan.floats { flow.sites(function)? } else { &[] };
+        let Emitted { body, hints: unlikely } = emit::emit(wasm, function, &counted, sites, meters)?;
         if body.len() > MAX_FUNCTION {
             return Err(Refusal::new(
                 RefusalCode::FunctionTooLarge,

@@ -11,13 +11,13 @@
 //! The region at the beginning of a loop whose number of iterations is known before it is paid for all of them at once; see [`super::trips`].
 
 use super::trips::{Iteration, Trips};
-use super::{Callees, Function, cost, nan};
+use super::{cost, nan};
 use std::collections::BTreeMap;
-use wasmparser::{BlockType, Operator, VisitOperator, VisitSimdOperator};
+use wasmparser::{BlockType, FrameKind, FrameStack, FuncType, Operator, VisitOperator, VisitSimdOperator};
 
 /// How to meter one function.
-#[derive(Default)]
-pub(super) struct Plan {
+#[derive(Clone, Default)]
+pub(crate) struct Plan {
     /// What each region costs, in units of fuel. Region 0 begins with the function.
     pub(super) costs: Vec<u64>,
     /// What each exit refunds.
@@ -33,7 +33,7 @@ pub(super) struct Plan {
 /// A change before the operator at `offset`, in bytes from the beginning of the module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Edit {
-    pub(super) offset: usize,
+    pub(super) offset: u32,
     pub(super) change: Change,
 }
 
@@ -44,8 +44,8 @@ pub(super) enum Change {
     Charge { region: u32, check: bool },
     /// The operator is a loop that begins with this region.
     Loop { region: u32 },
-    /// The operator calls a function whose depth is counted.
-    Call,
+    /// The operator calls this function, or one that is not known.
+    Call { function: Option<u32> },
     /// A function that was called may have used fuel.
     Called,
     /// The operator is a branch that refunds.
@@ -117,24 +117,12 @@ struct Left {
 /// A branch refunds what is left in at most so many blocks: a bound on the time that planning takes.
 const MAX_LEFT: usize = 32;
 
-impl Plan {
-    /// Plans the metering of a valid function that may call these.
-    pub(super) fn of(function: &Function<'_>, callees: &Callees<'_>) -> Result<Self, wasmparser::Error> {
-        let mut planner = Planner::new(callees, function.ty);
-        let mut reader = function.body.get_operators_reader()?;
-        while !reader.eof() {
-            planner.offset = reader.original_position();
-            reader.visit_operator(&mut planner)?;
-        }
-        Ok(planner.plan)
-    }
-}
-
-struct Planner<'a> {
-    callees: &'a Callees<'a>,
+/// Plans functions, one after the other.
+#[derive(Default)]
+pub(crate) struct Planner {
     plan: Plan,
     /// Where the operator is that is being visited.
-    offset: usize,
+    offset: u32,
     frames: Vec<Frame>,
     /// The innermost loop, or the function.
     loops: Vec<usize>,
@@ -166,55 +154,81 @@ fn decides(operator: &Operator<'_>) -> bool {
     is_control || is_branch || is_call || is_long
 }
 
-macro_rules! visit {
-    ($( @$proposal:ident $operator:ident $({ $($field:ident: $ty:ty),* })? => $visit:ident ($($arity:tt)*) )*) => {
-        $(fn $visit(&mut self $($(, $field: $ty)*)?) {
-            self.visit(&Operator::$operator $({ $($field),* })?);
-        })*
-    };
+/// Validates and plans an operator as it is read, which is faster than to read it twice.
+pub(crate) struct Visitor<'p, V> {
+    validator: V,
+    planner: &'p mut Planner,
+    types: &'p [FuncType],
 }
 
-impl<'a> VisitOperator<'a> for Planner<'_> {
-    type Output = ();
+impl<V: FrameStack> FrameStack for Visitor<'_, V> {
+    fn current_frame(&self) -> Option<FrameKind> {
+        self.validator.current_frame()
+    }
+}
 
-    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = ()>> {
+macro_rules! visit {
+    ($( @$proposal:ident $operator:ident $({ $($field:ident: $ty:ty),* })? => $visit:ident ($($arity:tt)*) )*) => {
+        $(fn $visit(&mut self $($(, $field: $ty)*)?) -> Self::Output {
+            visit!(@valid $proposal self.validator).$visit($($($field.clone()),*)?)?;
+            self.planner.visit(&Operator::$operator $({ $($field),* })?, self.types);
+            Ok(())
+        })*
+    };
+    (@valid simd $validator:expr) => { $validator.simd_visitor().expect("a validator knows vectors") };
+    (@valid relaxed_simd $validator:expr) => { visit!(@valid simd $validator) };
+    (@valid $proposal:ident $validator:expr) => { $validator };
+}
+
+impl<'a, V: VisitOperator<'a, Output = wasmparser::Result<()>>> VisitOperator<'a> for Visitor<'_, V> {
+    type Output = wasmparser::Result<()>;
+
+    fn simd_visitor(&mut self) -> Option<&mut dyn VisitSimdOperator<'a, Output = Self::Output>> {
         Some(self)
     }
 
     wasmparser::for_each_visit_operator!(visit);
 }
 
-impl<'a> VisitSimdOperator<'a> for Planner<'_> {
+impl<'a, V: VisitOperator<'a, Output = wasmparser::Result<()>>> VisitSimdOperator<'a> for Visitor<'_, V> {
     wasmparser::for_each_visit_simd_operator!(visit);
 }
 
-impl<'a> Planner<'a> {
-    fn new(callees: &'a Callees<'a>, ty: u32) -> Self {
-        let mut planner = Self {
-            callees,
-            offset: 0,
-            plan: Plan { costs: vec![0], ..Plan::default() },
-            frames: Vec::new(),
-            loops: vec![0],
-            innermost: None,
-            region: None,
-            begins: None,
-            called: false,
-            looks: 0,
-            looks_before: vec![0],
-            refunded: vec![false],
-        };
-        planner.open(!callees.types[ty as usize].results().is_empty());
-        planner.region = Some(0);
-        planner
+impl Planner {
+    /// Begins with a function of this type.
+    pub(crate) fn begin_function(&mut self, ty: &FuncType) {
+        self.plan.costs.push(0);
+        self.loops.push(0);
+        self.looks_before.push(0);
+        self.refunded.push(false);
+        self.open(!ty.results().is_empty());
+        self.region = Some(0);
+    }
+
+    /// Plans the operator at `offset` if `validator` says that it is valid.
+    pub(crate) fn visitor<'p, V>(&'p mut self, offset: usize, types: &'p [FuncType], validator: V) -> Visitor<'p, V> {
+        self.offset = u32::try_from(offset).expect("a module is smaller");
+        Visitor { validator, planner: self, types }
+    }
+
+    /// Ends a function whose last operator was visited.
+    pub(crate) fn end_function(&mut self) -> Plan {
+        let plan = self.plan.clone();
+        self.plan.clear();
+        self.frames.clear();
+        self.loops.clear();
+        self.looks_before.clear();
+        self.refunded.clear();
+        (self.innermost, self.begins, self.called, self.looks) = (None, None, false, 0);
+        plan
     }
 
     /// The next operator. What can be said of it without its operands follows from the visit: it is the same for all such operators.
     #[inline(always)]
-    fn visit(&mut self, operator: &Operator<'_>) {
+    fn visit(&mut self, operator: &Operator<'_>, types: &[FuncType]) {
         self.pay(cost::class(operator).cost(), nan::arithmetic(operator).is_some());
         if decides(operator) || self.innermost.as_ref().is_some_and(|innermost| !innermost.iteration.is_settled()) {
-            self.operator(operator);
+            self.operator(operator, types);
         }
     }
 
@@ -234,16 +248,16 @@ impl<'a> Planner<'a> {
 
     /// What an operator does to regions.
     #[inline(never)]
-    fn operator(&mut self, operator: &Operator<'_>) {
+    fn operator(&mut self, operator: &Operator<'_>, types: &[FuncType]) {
         let offset = self.offset;
         if !matches!(operator, Operator::BrIf { .. }) {
             self.follow(operator);
         }
         match operator {
-            Operator::Block { blockty } => self.open(self.results(*blockty)),
+            Operator::Block { blockty } => self.open(has_results(*blockty, types)),
             Operator::Loop { blockty } => {
                 self.enter_loop(offset);
-                self.open(self.parameters(*blockty));
+                self.open(has_parameters(*blockty, types));
                 self.loops.push(self.frames.len() - 1);
                 if let Some(frame) = self.frames.last_mut() {
                     frame.is_loop = true;
@@ -252,7 +266,7 @@ impl<'a> Planner<'a> {
                 self.begin(true);
             }
             Operator::If { blockty } => {
-                self.open(self.results(*blockty));
+                self.open(has_results(*blockty, types));
                 self.begin(false);
                 if let (Some(region), Some(frame)) = (self.region, self.frames.last_mut()) {
                     frame.arms = Arms::Then(region);
@@ -278,10 +292,8 @@ impl<'a> Planner<'a> {
                 self.region = None;
             }
             Operator::Unreachable => self.region = None,
-            Operator::Call { function_index } => {
-                self.call(self.callees.counted[*function_index as usize], offset);
-            }
-            Operator::CallIndirect { .. } => self.call(true, offset),
+            Operator::Call { function_index } => self.call(Some(*function_index), offset),
+            Operator::CallIndirect { .. } => self.call(None, offset),
             Operator::MemoryCopy { .. } | Operator::MemoryFill { .. } | Operator::MemoryInit { .. } => {
                 self.charge_length(offset, Length::Bytes);
             }
@@ -294,19 +306,17 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn edit(&mut self, offset: usize, change: Change) {
+    fn edit(&mut self, offset: u32, change: Change) {
         self.plan.edits.push(Edit { offset, change });
     }
 
-    fn call(&mut self, counted: bool, offset: usize) {
-        if counted {
-            self.edit(offset, Change::Call);
-        }
+    fn call(&mut self, function: Option<u32>, offset: u32) {
+        self.edit(offset, Change::Call { function });
         self.called = true;
         self.look();
     }
 
-    fn charge_length(&mut self, offset: usize, length: Length) {
+    fn charge_length(&mut self, offset: u32, length: Length) {
         self.edit(offset, Change::ChargeLength(length));
         self.look();
     }
@@ -316,21 +326,6 @@ impl<'a> Planner<'a> {
         self.looks += 1;
         if let Some(innermost) = &mut self.innermost {
             innermost.iteration.leave();
-        }
-    }
-
-    fn results(&self, ty: BlockType) -> bool {
-        match ty {
-            BlockType::Empty => false,
-            BlockType::Type(_) => true,
-            BlockType::FuncType(index) => !self.callees.types[index as usize].results().is_empty(),
-        }
-    }
-
-    fn parameters(&self, ty: BlockType) -> bool {
-        match ty {
-            BlockType::Empty | BlockType::Type(_) => false,
-            BlockType::FuncType(index) => !self.callees.types[index as usize].params().is_empty(),
         }
     }
 
@@ -392,7 +387,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Begins to follow a loop, whose frame is the next. It is part of others, which are not followed further.
-    fn enter_loop(&mut self, offset: usize) {
+    fn enter_loop(&mut self, offset: u32) {
         let (frame, region) = (self.frames.len(), self.plan.costs.len() as u32);
         self.innermost = None;
         if self.region.is_some() {
@@ -440,7 +435,7 @@ impl<'a> Planner<'a> {
         (target < innermost || target == 0) && !self.frames[target].is_loop
     }
 
-    fn branch(&mut self, depth: u32, offset: usize) {
+    fn branch(&mut self, depth: u32, offset: u32) {
         let target = self.target(depth);
         self.note_branch(target, false);
         match self.exit(target) {
@@ -449,7 +444,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn branch_if(&mut self, depth: u32, offset: usize) {
+    fn branch_if(&mut self, depth: u32, offset: u32) {
         let target = self.target(depth);
         self.note_branch(target, true);
         let exit = if self.frames[target].takes_values { None } else { self.exit(target) };
@@ -502,5 +497,30 @@ impl<'a> Planner<'a> {
     /// Whether nothing has looked at the fuel that is left since a region began.
     fn is_untouched(&self, region: u32) -> bool {
         self.looks_before[region as usize] == self.looks
+    }
+}
+
+impl Plan {
+    fn clear(&mut self) {
+        self.costs.clear();
+        self.refunds.clear();
+        self.prepaid.clear();
+        self.edits.clear();
+        self.floats = false;
+    }
+}
+
+fn has_results(ty: BlockType, types: &[FuncType]) -> bool {
+    match ty {
+        BlockType::Empty => false,
+        BlockType::Type(_) => true,
+        BlockType::FuncType(index) => !types[index as usize].results().is_empty(),
+    }
+}
+
+fn has_parameters(ty: BlockType, types: &[FuncType]) -> bool {
+    match ty {
+        BlockType::Empty | BlockType::Type(_) => false,
+        BlockType::FuncType(index) => !types[index as usize].params().is_empty(),
     }
 }

@@ -1,7 +1,7 @@
 //! What runs cost, and that it is the same everywhere.
 
 use super::super::cost;
-use super::super::plan::{Change, Edit, Plan};
+use super::super::plan::{Change, Edit};
 use super::*;
 use depx_host_abi::fuel as schedule;
 use expect_test::{Expect, expect};
@@ -154,15 +154,16 @@ fn every_engine_agrees_on_results_and_fuel() {
 }
 
 /// A plan that charges each operator where it stands.
-fn operator_by_operator(function: &Function<'_>, callees: &Callees<'_>) -> Result<Plan, wasmparser::Error> {
-    let mut plan = Plan::of(function, callees)?;
+fn operator_by_operator(function: &mut Function<'_>) {
+    let plan = &mut function.plan;
     plan.costs = vec![0];
     plan.prepaid.clear();
     let mut edits = Vec::new();
-    let mut reader = function.body.get_operators_reader()?;
+    let mut reader = function.body.get_operators_reader().unwrap();
     let mut after_loop = true;
     while !reader.eof() {
-        let (operator, offset) = reader.read_with_offset()?;
+        let (operator, offset) = reader.read_with_offset().unwrap();
+        let offset = offset as u32;
         let region = plan.costs.len() as u32;
         plan.costs.push(cost::class(&operator).cost().into());
         let others = plan.edits.iter().filter(|edit| edit.offset == offset && !is_about_regions(edit.change));
@@ -173,7 +174,6 @@ fn operator_by_operator(function: &Function<'_>, callees: &Callees<'_>) -> Resul
         after_loop = matches!(operator, Operator::Loop { .. });
     }
     plan.edits = edits;
-    Ok(plan)
 }
 
 fn is_about_regions(change: Change) -> bool {

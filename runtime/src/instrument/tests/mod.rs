@@ -8,8 +8,7 @@ mod nan;
 mod spec;
 mod trips;
 
-use super::plan::Plan;
-use super::{Callees, Function, instrument_with};
+use super::{Function, instrument};
 use crate::engine::{Allocation, EXECUTION_STACK, EngineOptions, Optimize, engine, reference_engine};
 use crate::validate::validate;
 use depx_host_abi::{exports, stack};
@@ -66,11 +65,14 @@ fn wat(text: &str) -> Vec<u8> {
 }
 
 fn metered(wasm: &[u8]) -> Vec<u8> {
-    metered_with(wasm, Plan::of)
+    metered_with(wasm, |_| {})
 }
 
-fn metered_with(wasm: &[u8], plan: impl Fn(&Function<'_>, &Callees<'_>) -> Result<Plan, wasmparser::Error>) -> Vec<u8> {
-    let metered = instrument_with(wasm, &validate(wasm).unwrap(), plan).unwrap();
+/// Meters with other plans.
+fn metered_with(wasm: &[u8], plan: impl FnMut(&mut Function<'_>)) -> Vec<u8> {
+    let mut outline = validate(wasm).unwrap();
+    outline.functions.iter_mut().for_each(plan);
+    let metered = instrument(wasm, &outline).unwrap();
     wasmparser::Validator::new_with_features(crate::validate::FEATURES).validate_all(&metered).unwrap();
     metered
 }

@@ -6,7 +6,7 @@ use depx_host_abi::refusal::RefusalCode;
 /// Runs a module on the reference engine without any pass over its floats, and on every other engine with it: they agree. Gives
 /// what they agree on.
 pub(super) fn run_as_reference(wasm: &[u8], fuel: i64) -> Run {
-    let untouched = metered_with(wasm, |function, types| Ok(Plan { floats: false, ..Plan::of(function, types)? }));
+    let untouched = metered_with(wasm, |function| function.plan.floats = false);
     let expected = run(&REFERENCE, &Module::new(&REFERENCE, untouched).unwrap(), fuel);
     let metered = metered(wasm);
     for (options, engine) in ENGINES.iter().filter(|(options, _)| options.allocation == Allocation::OnDemand) {
@@ -277,8 +277,7 @@ fn all_arithmetic_gives_canonical_nans() {
 fn nothing_is_inserted_where_no_bits_show() {
     let sites = |body: &str| {
         let with = metered(&program(body));
-        let without =
-            metered_with(&program(body), |function, types| Ok(Plan { floats: false, ..Plan::of(function, types)? }));
+        let without = metered_with(&program(body), |function| function.plan.floats = false);
         with.len() - without.len()
     };
     let helpers = sites("");
