@@ -3,7 +3,8 @@
 //! One unit is about the time of one simple operator on a modern processor, at most half a nanosecond; `cargo xtask bench
 //! sandbox.fuel` compares the prices. Fuel is charged before the effect, for whole stretches of code that are always executed
 //! together, and for all iterations of a loop at once where their number is known when it begins. So a run that ends early may have
-//! paid for the rest of the stretch or loop that it was in. A run that returns has paid exactly for the operators that it executed.
+//! paid for the rest of the stretch or loop that it was in, or, if it traps, not for the stretches since the last call, loop or iteration of
+//! one. A run that returns has paid exactly for the operators that it executed.
 
 /// The version of this schedule. It is part of the execution profile, so nodes with different schedules are never compared.
 pub const SCHEDULE_VERSION: u32 = 3;

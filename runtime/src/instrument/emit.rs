@@ -29,6 +29,7 @@ pub(super) fn emit(
         hints: Vec::new(),
         meters,
         scratch: Scratch::new(function.locals, plan, sites, function.slots()),
+        saves_always: has_long_code(plan, code.start as u32),
     };
     let locals = &wasm[function.body.range().start..code.start];
     writer.locals(locals, function.body.get_locals_reader()?.get_count());
@@ -38,7 +39,7 @@ pub(super) fn emit(
         None if function.operators > UNCHECKED_OPERATORS => writer.check(),
         None => {}
     }
-    writer.charge(plan.costs[0]);
+    writer.charge(plan.costs[0], plan.saved[0]);
     // Up to where fuel is kept in the local, and the original code is copied.
     let (mut kept, mut copied) = (code.start, code.start);
     let mut sites = sites.iter().peekable();
@@ -54,15 +55,17 @@ pub(super) fn emit(
         match *change {
             Change::Charge { region, check } => {
                 let (prepaid, cost) = (plan.prepaid.get(&region), plan.costs[region as usize]);
-                if offset - kept > LONG_CODE || check && cost > LONG_LOOP {
+                if is_long(offset - kept, check, cost) {
                     writer.load_fuel();
                 }
                 kept = offset;
-                if prepaid.map_or(check, |prepaid| prepaid.check) {
-                    writer.check();
-                }
                 if prepaid.is_none() {
-                    writer.charge(cost);
+                    writer.charge(cost, check || plan.saved[region as usize]);
+                }
+                match prepaid {
+                    None if check => writer.check(),
+                    Some(prepaid) if prepaid.check => writer.check_unsaved(),
+                    _ => {}
                 }
             }
             Change::Loop { region } => {
@@ -70,16 +73,28 @@ pub(super) fn emit(
                     writer.prepay(trips, plan.costs[region as usize]);
                 }
             }
-            Change::Exit { exit } => writer.refund(plan.refunds[exit as usize]),
-            Change::ExitIf { exit, depth } if plan.refunds[exit as usize] > 0 => {
-                writer.begin_if(Usual::Else);
-                writer.refund(plan.refunds[exit as usize]);
-                writer.code().br(depth + 1).end();
-                copied += 1 + leb128_len(&wasm[offset + 1..]);
+            Change::Save => writer.save(),
+            Change::Exit { exit, returns } => writer.refund(plan.refunds[exit as usize], returns),
+            Change::ExitIf { exit, depth, returns } => {
+                let refund = plan.refunds[exit as usize];
+                if refund > 0 || returns && !writer.saves_always {
+                    writer.begin_if(Usual::Else);
+                    match refund {
+                        0 => writer.save(),
+                        _ => writer.refund(refund, returns),
+                    }
+                    writer.code().br(depth + 1).end();
+                    copied += 1 + leb128_len(&wasm[offset + 1..]);
+                }
             }
-            Change::ExitIf { .. } => {}
-            Change::Call { function: Some(function) } if !counted[function as usize] => {}
-            Change::Call { .. } => writer.set_depth(),
+            Change::Call { function, save } => {
+                if save {
+                    writer.save();
+                }
+                if function.is_none_or(|function| counted[function as usize]) {
+                    writer.set_depth();
+                }
+            }
             Change::Called => {
                 writer.load_fuel();
                 kept = offset;
@@ -101,15 +116,40 @@ pub(super) fn emit(
 const UNCHECKED_OPERATORS: u32 = 64;
 
 /// After so many bytes of code, and in a loop whose iterations cost so much, fuel is read from the global again: there, a register
-/// is better used for something else.
+/// is better used for something else. A function with such code saves whatever it charges.
 const LONG_CODE: usize = 512;
 const LONG_LOOP: u64 = 512;
+
+/// Whether a region that begins `bytes` behind the one before, and may be an iteration of a loop, comes after long code or is long.
+fn is_long(bytes: usize, is_loop: bool, cost: u64) -> bool {
+    bytes > LONG_CODE || is_loop && cost > LONG_LOOP
+}
+
+fn has_long_code(plan: &Plan, start: u32) -> bool {
+    let mut kept = start;
+    plan.edits.iter().any(|edit| {
+        let bytes = (edit.offset - kept) as usize;
+        match edit.change {
+            Change::Charge { region, check } => {
+                kept = edit.offset;
+                is_long(bytes, check, plan.costs[region as usize])
+            }
+            Change::Called => {
+                kept = edit.offset;
+                false
+            }
+            _ => false,
+        }
+    })
+}
 
 struct Writer {
     bytes: Vec<u8>,
     hints: Vec<BranchHint>,
     meters: Meters,
     scratch: Scratch,
+    /// Whether the global always is what the local is.
+    saves_always: bool,
 }
 
 /// Locals of our own, after all others: fuel, depth where it is counted, one for lengths and one for each shape of floats, where
@@ -117,7 +157,7 @@ struct Writer {
 struct Scratch {
     /// The types of all, in order.
     types: Vec<ValType>,
-    /// Fuel that is left; the same as the global.
+    /// Fuel that is left.
     fuel: u32,
     /// Depth that is left while the function is active, if it is counted.
     depth: u32,
@@ -228,27 +268,47 @@ impl Writer {
         self.code().global_get(global).local_set(local);
     }
 
-    /// Keeps the number on top of the stack as what is left.
-    fn set_fuel(&mut self) {
-        let (global, local) = (self.meters.fuel, self.scratch.fuel);
-        self.code().local_tee(local).global_set(global);
+    /// Keeps the number on top of the stack as what is left, and saves it if it `must` be.
+    fn set_fuel(&mut self, must: bool) {
+        let (global, local, save) = (self.meters.fuel, self.scratch.fuel, must || self.saves_always);
+        let mut code = self.code();
+        match save {
+            true => code.local_tee(local).global_set(global),
+            false => code.local_set(local),
+        };
     }
 
-    /// Pays `cost`. Compilers have better code for sums than for differences.
-    fn charge(&mut self, cost: u64) {
-        if cost > 0 {
-            let local = self.scratch.fuel;
-            self.code().local_get(local).i64_const(-(cost as i64)).i64_add();
-            self.set_fuel();
+    /// Saves what is left.
+    fn save(&mut self) {
+        let (global, local) = (self.meters.fuel, self.scratch.fuel);
+        if !self.saves_always {
+            self.code().local_get(local).global_set(global);
         }
     }
 
-    /// Takes back what was paid too much.
-    fn refund(&mut self, refund: u64) {
+    /// Pays `cost`, and saves what is left if it `must` be. Compilers have better code for sums than for differences.
+    fn charge(&mut self, cost: u64, must: bool) {
+        let local = self.scratch.fuel;
+        match cost {
+            0 if must => self.save(),
+            0 => {}
+            _ => {
+                self.code().local_get(local).i64_const(-(cost as i64)).i64_add();
+                self.set_fuel(must);
+            }
+        }
+    }
+
+    /// Takes back what was paid too much. If all is saved, the local need not be known.
+    fn refund(&mut self, refund: u64, must: bool) {
         if refund > 0 {
-            let global = self.meters.fuel;
-            self.code().global_get(global).i64_const(refund as i64).i64_add();
-            self.set_fuel();
+            let (global, local) = (self.meters.fuel, self.scratch.fuel);
+            match self.saves_always {
+                true => self.code().global_get(global),
+                false => self.code().local_get(local),
+            };
+            self.code().i64_const(refund as i64).i64_add();
+            self.set_fuel(must);
         }
     }
 
@@ -290,7 +350,7 @@ impl Writer {
         }
         code.local_set(scratch).local_get(local).local_get(scratch).i64_extend_i32_u().i64_const(1).i64_add();
         code.i64_const(cost as i64).i64_mul().i64_sub();
-        self.set_fuel();
+        self.set_fuel(true);
         self.check();
     }
 
@@ -298,6 +358,15 @@ impl Writer {
     fn check(&mut self) {
         let local = self.scratch.fuel;
         self.code().local_get(local).i64_const(0).i64_lt_s().if_(BlockType::Empty).unreachable().end();
+    }
+
+    /// The same where what is left may not have been saved.
+    fn check_unsaved(&mut self) {
+        let local = self.scratch.fuel;
+        self.code().local_get(local).i64_const(0).i64_lt_s();
+        self.begin_if(Usual::Else);
+        self.save();
+        self.code().unreachable().end();
     }
 
     /// Takes slots of call depth, and ends the run if there are too few, or no fuel is left: one of both is negative exactly
@@ -338,7 +407,7 @@ impl Writer {
             }
         };
         code.i64_sub();
-        self.set_fuel();
+        self.set_fuel(true);
         self.check();
     }
 }

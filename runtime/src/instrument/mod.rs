@@ -2,7 +2,7 @@
 //!
 //! Two globals are appended: fuel that is left and call depth that is left. Every function pays in wasm, so the numbers follow from
 //! the semantics of WebAssembly and are the same whatever the engine makes of the code. Within a function, fuel is kept in a local as
-//! well: code then only writes the global, which is exact after a trap, and reads it after calls. Fuel is looked at at the beginning of functions
+//! well, and written to the global where others may read it; see [`plan`]. Fuel is looked at at the beginning of functions
 //! and loops and wherever a length was charged; between two looks lies a piece of code without loops. A run whose fuel is negative
 //! when it ends was out of fuel, however it ended. Depth is a function's own, in a local; it writes the global for whom it calls.
 //!
@@ -31,7 +31,7 @@ use wasm_encoder::{
 use wasmparser::{BinaryReader, FunctionBody, ImportSectionReader, TypeRef};
 
 /// The version of what is injected. It is part of the execution profile: what a run is charged depends on it.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// Bytes of a function's body with all that is injected. The engine takes at most 7,654,321; of real programs, the largest functions
 /// grow to about twice their size.

@@ -8,6 +8,10 @@
 //! and when it is, it *refunds* what is left of the region. Fuel would then seem to be less than it is, so nothing may look at it
 //! in between: no loop, call or length lies between the beginning of a region and a branch that refunds it.
 //!
+//! Fuel is kept in a local. What is charged is *saved* to the global where others may look at it: before calls, before the function
+//! returns or gives up, and once per iteration of a loop; so what a run that traps has paid is right but for the piece that it was in.
+//! If a region that nothing interrupts leads there, it is saved where it is charged.
+//!
 //! The region at the beginning of a loop whose number of iterations is known before it is paid for all of them at once; see [`super::trips`].
 
 use super::trips::{Iteration, Trips};
@@ -20,6 +24,8 @@ use wasmparser::{BlockType, FrameKind, FrameStack, FuncType, Operator, VisitOper
 pub(crate) struct Plan {
     /// What each region costs, in units of fuel. Region 0 begins with the function.
     pub(super) costs: Vec<u64>,
+    /// For each region, whether fuel is saved where it is charged.
+    pub(super) saved: Vec<bool>,
     /// What each exit refunds.
     pub(super) refunds: Vec<u64>,
     /// By their first regions, the loops of which all iterations are paid for at once.
@@ -44,14 +50,16 @@ pub(super) enum Change {
     Charge { region: u32, check: bool },
     /// The operator is a loop that begins with this region.
     Loop { region: u32 },
-    /// The operator calls this function, or one that is not known.
-    Call { function: Option<u32> },
+    /// The operator calls this function, or one that is not known. Fuel must be saved before if it is not.
+    Call { function: Option<u32>, save: bool },
     /// A function that was called may have used fuel.
     Called,
-    /// The operator is a branch that refunds.
-    Exit { exit: u32 },
-    /// The operator is `br_if` to the label `depth`, a branch that refunds if it is taken.
-    ExitIf { exit: u32, depth: u32 },
+    /// Fuel must be saved.
+    Save,
+    /// The operator is a branch that refunds, and may return from the function.
+    Exit { exit: u32, returns: bool },
+    /// The operator is `br_if` to the label `depth`, a branch that refunds if it is taken, and may return from the function.
+    ExitIf { exit: u32, depth: u32, returns: bool },
     /// The operator's cost depends on the topmost operand.
     ChargeLength(Length),
 }
@@ -84,13 +92,19 @@ struct Frame {
     takes_values: bool,
     /// What branches to it have left behind of regions that were paid for.
     left: Vec<Left>,
+    /// Whether something may not have been saved on another way to its end.
+    unsaved: bool,
 }
 
 /// The first regions of an `if`.
 #[derive(Clone, Copy)]
 enum Arms {
     None,
-    Then(u32),
+    /// One arm; the other is empty, and something may not have been saved before.
+    Then {
+        then: u32,
+        unsaved: bool,
+    },
     Both(u32, u32),
 }
 
@@ -140,6 +154,8 @@ pub(crate) struct Planner {
     looks_before: Vec<u32>,
     /// For each region, whether a branch refunds what is left of it.
     refunded: Vec<bool>,
+    /// Whether something may have been charged and not been saved.
+    unsaved: bool,
 }
 
 /// Whether more than its cost matters of an operator wherever it stands.
@@ -197,12 +213,10 @@ impl<'a, V: VisitOperator<'a, Output = wasmparser::Result<()>>> VisitSimdOperato
 impl Planner {
     /// Begins with a function of this type.
     pub(crate) fn begin_function(&mut self, ty: &FuncType) {
-        self.plan.costs.push(0);
+        self.add_region();
         self.loops.push(0);
-        self.looks_before.push(0);
-        self.refunded.push(false);
         self.open(!ty.results().is_empty());
-        self.region = Some(0);
+        (self.region, self.unsaved) = (Some(0), true);
     }
 
     /// Plans the operator at `offset` if `validator` says that it is valid.
@@ -266,24 +280,29 @@ impl Planner {
                 self.begin(true);
             }
             Operator::If { blockty } => {
+                let unsaved = self.unsaved;
                 self.open(has_results(*blockty, types));
                 self.begin(false);
-                if let (Some(region), Some(frame)) = (self.region, self.frames.last_mut()) {
-                    frame.arms = Arms::Then(region);
+                if let (Some(then), Some(frame)) = (self.region, self.frames.last_mut()) {
+                    frame.arms = Arms::Then { then, unsaved };
                 }
             }
             Operator::Else => self.otherwise(),
-            Operator::End => self.close(),
+            Operator::End => {
+                self.save_if_returning(self.frames.len() - 1, offset);
+                self.close();
+            }
             Operator::Br { relative_depth } => {
                 self.branch(*relative_depth, offset);
                 self.region = None;
             }
             Operator::BrIf { relative_depth } => self.branch_if(*relative_depth, offset),
             Operator::BrTable { targets } => {
+                let farthest = targets.targets().flatten().fold(targets.default(), u32::max);
+                self.save_if_returning(self.target(farthest), offset);
                 for target in targets.targets().flatten().chain([targets.default()]) {
                     self.note_branch(self.target(target), false);
                 }
-                let farthest = targets.targets().flatten().fold(targets.default(), u32::max);
                 self.break_out(self.target(farthest));
                 self.region = None;
             }
@@ -291,7 +310,10 @@ impl Planner {
                 self.branch(self.frames.len() as u32 - 1, offset);
                 self.region = None;
             }
-            Operator::Unreachable => self.region = None,
+            Operator::Unreachable => {
+                self.save(offset);
+                self.region = None;
+            }
             Operator::Call { function_index } => self.call(Some(*function_index), offset),
             Operator::CallIndirect { .. } => self.call(None, offset),
             Operator::MemoryCopy { .. } | Operator::MemoryFill { .. } | Operator::MemoryInit { .. } => {
@@ -311,14 +333,43 @@ impl Planner {
     }
 
     fn call(&mut self, function: Option<u32>, offset: u32) {
-        self.edit(offset, Change::Call { function });
+        let save = self.must_save();
+        self.edit(offset, Change::Call { function, save });
         self.called = true;
         self.look();
     }
 
     fn charge_length(&mut self, offset: u32, length: Length) {
         self.edit(offset, Change::ChargeLength(length));
+        self.unsaved = false;
         self.look();
+    }
+
+    /// Sees to it that fuel is saved before the operator at `offset`.
+    fn save(&mut self, offset: u32) {
+        if self.must_save() {
+            self.edit(offset, Change::Save);
+        }
+    }
+
+    /// Sees to it that fuel is saved before the branch at `offset` if it leaves the function.
+    fn save_if_returning(&mut self, target: usize, offset: u32) {
+        if target == 0 {
+            self.save(offset);
+        }
+    }
+
+    /// Whether fuel is to be saved here, because it is not already. If no other region has begun since this one, it can be saved where
+    /// this is charged.
+    fn must_save(&mut self) -> bool {
+        match self.region {
+            Some(region) if std::mem::take(&mut self.unsaved) => {
+                let uninterrupted = region as usize + 1 == self.plan.costs.len();
+                self.plan.saved[region as usize] |= uninterrupted;
+                !uninterrupted
+            }
+            _ => false,
+        }
     }
 
     /// Notes that an operator looks at the fuel that is left.
@@ -332,27 +383,37 @@ impl Planner {
     /// Begins a region with the next operator. What follows unreachable code is unreachable.
     fn begin(&mut self, check: bool) {
         if self.region.is_some() {
-            let region = self.plan.costs.len() as u32;
-            self.plan.costs.push(0);
-            self.looks_before.push(self.looks);
-            self.refunded.push(false);
+            let region = self.add_region();
             self.region = Some(region);
             self.begins = Some((region, check));
+            // Loops save what they charge.
+            self.unsaved = !check;
         }
+    }
+
+    fn add_region(&mut self) -> u32 {
+        let region = self.plan.costs.len() as u32;
+        self.plan.costs.push(0);
+        self.plan.saved.push(false);
+        self.looks_before.push(self.looks);
+        self.refunded.push(false);
+        region
     }
 
     fn open(&mut self, takes_values: bool) {
         let (region, outermost) = (self.region, self.frames.len());
         let (arms, left) = (Arms::None, Vec::new());
-        self.frames.push(Frame { region, outermost, arms, is_loop: false, takes_values, left });
+        self.frames.push(Frame { region, outermost, arms, is_loop: false, takes_values, left, unsaved: false });
     }
 
     fn otherwise(&mut self) {
-        let Some(frame) = self.frames.last() else { return };
+        let reached = self.region.is_some();
+        let Some(frame) = self.frames.last_mut() else { return };
+        frame.unsaved |= reached && self.unsaved;
         self.region = frame.region;
         self.begin(false);
         if let (Some(region), Some(frame)) = (self.region, self.frames.last_mut())
-            && let Arms::Then(then) = frame.arms
+            && let Arms::Then { then, .. } = frame.arms
         {
             frame.arms = Arms::Both(then, region);
         }
@@ -380,6 +441,9 @@ impl Planner {
         if let Some(parent) = self.frames.last_mut() {
             parent.outermost = parent.outermost.min(frame.outermost);
         }
+        self.unsaved &= self.region.is_some();
+        self.unsaved |= frame.unsaved && !frame.is_loop;
+        self.unsaved |= matches!(frame.arms, Arms::Then { unsaved: true, .. });
         self.region = frame.region;
         if frame.outermost < self.frames.len() {
             self.begin(false);
@@ -405,6 +469,7 @@ impl Planner {
 
     /// Notes a branch; `may_end` if it is conditional.
     fn note_branch(&mut self, target: usize, may_end: bool) {
+        self.frames[target].unsaved |= self.unsaved && self.region.is_some();
         let Some(innermost) = &mut self.innermost else { return };
         if target < innermost.frame {
             innermost.iteration.leave();
@@ -437,9 +502,10 @@ impl Planner {
 
     fn branch(&mut self, depth: u32, offset: u32) {
         let target = self.target(depth);
+        self.save_if_returning(target, offset);
         self.note_branch(target, false);
         match self.exit(target) {
-            Some(exit) => self.edit(offset, Change::Exit { exit }),
+            Some(exit) => self.edit(offset, Change::Exit { exit, returns: target == 0 }),
             None => self.break_out(target),
         }
     }
@@ -449,8 +515,9 @@ impl Planner {
         self.note_branch(target, true);
         let exit = if self.frames[target].takes_values { None } else { self.exit(target) };
         match exit {
-            Some(exit) => self.edit(offset, Change::ExitIf { exit, depth }),
+            Some(exit) => self.edit(offset, Change::ExitIf { exit, depth, returns: target == 0 }),
             None => {
+                self.save_if_returning(target, offset);
                 self.break_out(target);
                 self.begin(false);
             }
@@ -491,6 +558,7 @@ impl Planner {
     fn leave(&mut self, target: usize, exit: u32, region: u32) {
         let cost = self.plan.costs[region as usize];
         self.frames[target].left.push(Left { exit, region, cost });
+        self.frames[target].unsaved = true;
         self.refunded[region as usize] = true;
     }
 
@@ -503,6 +571,7 @@ impl Planner {
 impl Plan {
     fn clear(&mut self) {
         self.costs.clear();
+        self.saved.clear();
         self.refunds.clear();
         self.prepaid.clear();
         self.edits.clear();

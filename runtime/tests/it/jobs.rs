@@ -136,12 +136,12 @@ fn results_never_change() {
         core.hash()
     );
     expect_test::expect![[r#"
-        profile c83f07fa856bbff7981707b83952a8600394c866691f9df924109cdccccdd739
+        profile 9e1a49f78a81e27ea548d550b8aaeb12ddbf996fd1a0410b7918803618521612
         fuel 430522
         pages 5
         output 966 bytes, 4af3a005b39175c7a1001efc688bb4589ac71f87d2137bdbedcbde686e8fd5d0
         items 33cec0875021f611b1609c2cee27862dc87f98a3cc9cef5ba5b2ce3661bab234
-        result e55908a1df22c8a2f64f579113160118a0909dda59f3b9ef77d92cee78fa8988
+        result eaef27ee6aae5ca1af5220c633f1d085ae3886c31d14dda0d659dabb60ff12f6
     "#]]
     .assert_eq(&summary);
 }

@@ -185,7 +185,7 @@ fn snapshots_never_change() {
         snapshot d495a46303cef00c8871e4d266ddec64178e8c19386cbc78e7b3960c3df1f385
         snapshot fuel 133754
         fuel 1330208
-        result 11920ef882005bcc5526e151bf3ddede8a4967f31dee7b18f604d1515d4e480c
+        result 3ea2bff6cd6952d3b7e133530f354f69c3562ecd4f808426de4bf41b13f4a08b
     "#]]
     .assert_eq(&format!(
         "snapshot {}\nsnapshot fuel {}\nfuel {}\nresult {}\n",
