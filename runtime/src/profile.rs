@@ -57,7 +57,7 @@ mod tests {
     fn the_description_is_pinned() {
         expect![[r#"
             schedule=3
-            instrument=3
+            instrument=4
             features=0xc0000887f
             depth=1048576
             wasi=2
@@ -68,7 +68,7 @@ mod tests {
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());
-        expect!["c83f07fa856bbff7981707b83952a8600394c866691f9df924109cdccccdd739"]
+        expect!["9e1a49f78a81e27ea548d550b8aaeb12ddbf996fd1a0410b7918803618521612"]
             .assert_eq(&Profile::exact().hash().to_string());
     }
 
