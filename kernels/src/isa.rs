@@ -17,6 +17,9 @@ pub enum Isa {
     /// NEON: 4 lanes.
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// As many lanes as AVX-512 has, in several narrower vectors: its tiles are tested where there is none.
+    #[cfg(test)]
+    Wide,
 }
 
 /// A computation on lanes, compiled once for each instruction set. Its [`run`](Kernel::run) and all that it calls must be
@@ -43,6 +46,12 @@ impl Isa {
         available
     }
 
+    /// If it can be had here.
+    #[cfg(test)]
+    pub(crate) fn wide() -> Option<Isa> {
+        (Isa::available().len() > 1).then_some(Isa::Wide)
+    }
+
     /// The fastest that this processor has.
     pub fn best() -> Isa {
         static BEST: LazyLock<Isa> = LazyLock::new(|| *Isa::available().last().expect("one is portable"));
@@ -62,6 +71,9 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => unsafe { neon(kernel) },
+            // SAFETY: see `wide`.
+            #[cfg(test)]
+            Isa::Wide => unsafe { wide(kernel) },
         }
     }
 }
@@ -82,4 +94,16 @@ fn avx512<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "neon")]
 fn neon<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<std::arch::aarch64::float32x4_t>()
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+#[target_feature(enable = "avx2,fma")]
+fn wide<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<crate::two::Two<std::arch::x86_64::__m256>>()
+}
+
+#[cfg(all(test, target_arch = "aarch64"))]
+#[target_feature(enable = "neon")]
+fn wide<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<crate::two::Two<crate::two::Two<std::arch::aarch64::float32x4_t>>>()
 }

@@ -1,6 +1,7 @@
 //! Several `f32` side by side, with the operations of which all kernels are made: those that IEEE 754 defines to the bit, and
 //! operations on bits.
 
+use crate::bits::Bits;
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
@@ -12,7 +13,7 @@ use std::arch::x86_64::*;
 ///
 /// All functions need a processor with the instruction set; pointers must be valid for [`LANES`](Lanes::LANES) elements, and need not
 /// be aligned.
-pub(crate) trait Lanes: Copy {
+pub(crate) trait Lanes: Copy + Bits {
     const LANES: usize;
 
     unsafe fn load(from: *const f32) -> Self;
@@ -294,7 +295,7 @@ mod tests {
                 b.rotate_left(turn);
                 c.rotate_left(other);
                 let expected = Isa::Portable.run(Everything(&VALUES, &b, &c));
-                for isa in Isa::available() {
+                for isa in Isa::available().into_iter().chain(Isa::wide()) {
                     assert_eq!(isa.run(Everything(&VALUES, &b, &c)), expected, "{isa:?}");
                 }
             }

@@ -6,11 +6,48 @@
 
 #![allow(unsafe_code, reason = "vector instructions")]
 
+mod aligned;
+#[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
+mod bits;
+mod coefficients;
+mod conv;
+#[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
+mod doubles;
+mod elementwise;
+mod gemm;
+#[cfg(test)]
+mod golden;
+mod halve;
+mod int8;
 mod isa;
 #[allow(
     clippy::undocumented_unsafe_blocks,
     reason = "each is one instruction, for which its trait states what it needs"
 )]
 mod lanes;
+#[cfg(test)]
+mod numbers;
+mod parallel;
+pub mod reference;
+mod rows;
+#[cfg(test)]
+mod samples;
+#[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
+mod two;
 
+pub use conv::{Axes, PackedFilters, PackedTransposedFilters, Window, convolution, transposed_convolution};
+pub use elementwise::{Unary, pow};
+pub use gemm::{Activation, Addend, Bias, Epilogue, Matrix, PackedMatrix, batched_gemm, gemm};
+pub use int8::{
+    Int8, PackedIntegerFilters, PackedIntegers, Scales, integer_convolution, integer_gemm, requantization_scale,
+    requantize,
+};
 pub use isa::Isa;
+pub use parallel::{Parallel, Sequential};
+pub use rows::{
+    BatchNorm, CumulativeSum, Reduction, batch_norm, cumulative_sum, group_norm, layer_norm, log_softmax, lp_normalize,
+    reduce, rms_norm, softmax,
+};
+
+/// The version of `KERNELS.md`: another one has other bits.
+pub const VERSION: u32 = 1;

@@ -1,0 +1,249 @@
+//! Softmax and its logarithm.
+
+use super::fold::{ACCUMULATORS, LargestNumber, Nothing, Sum, accumulate_rest, fold, fold_columns};
+use crate::Isa;
+use crate::elementwise::{ExpOfDifference, Function, Log, map};
+use crate::halve::Halve;
+use crate::isa::Kernel;
+use crate::lanes::Lanes;
+use crate::two::Two;
+
+/// Writes e^(x - m) over its sum to `output`, both of shape `[outer, axis, inner]`, where m is the largest element of a row. A row with a
+/// NaN, with ∞, or of nothing but -∞ becomes NaNs.
+///
+/// # Panics
+///
+/// If `axis` or `inner` is zero, or the lengths are not those of the shape.
+pub fn softmax(isa: Isa, input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
+    check(input, axis, inner, output);
+    isa.run(Softmax { last: Share, input, axis, inner, output });
+}
+
+/// Writes the logarithm of [`softmax`] to `output`: (x - m) - ln(Σ e^(x - m)).
+///
+/// # Panics
+///
+/// If `axis` or `inner` is zero, or the lengths are not those of the shape.
+pub fn log_softmax(isa: Isa, input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
+    check(input, axis, inner, output);
+    isa.run(Softmax { last: Logarithm, input, axis, inner, output });
+}
+
+fn check(input: &[f32], axis: usize, inner: usize, output: &[f32]) {
+    assert!(axis > 0 && inner > 0, "rows have elements");
+    assert!(input.len().is_multiple_of(axis * inner), "elements are [outer, {axis}, {inner}]");
+    assert_eq!(input.len(), output.len(), "as many results as elements");
+}
+
+/// How a result is made of an element, its exponential, and what the row has in common.
+trait Last: Copy {
+    /// Whether results are made of exponentials, which are written in their place first, or of elements.
+    const OF_EXPONENTIALS: bool;
+
+    /// # Safety
+    ///
+    /// The processor has the lanes' instruction set, here and below.
+    unsafe fn common<L: Lanes>(sum: L) -> L;
+
+    unsafe fn result<L: Lanes>(element: L, largest: L, common: L) -> L;
+}
+
+#[derive(Clone, Copy)]
+struct Share;
+
+impl Last for Share {
+    const OF_EXPONENTIALS: bool = true;
+
+    #[inline(always)]
+    unsafe fn common<L: Lanes>(sum: L) -> L {
+        // SAFETY: the caller's.
+        unsafe { L::splat(1.0).div(sum) }
+    }
+    #[inline(always)]
+    unsafe fn result<L: Lanes>(exponential: L, _largest: L, common: L) -> L {
+        // SAFETY: the caller's.
+        unsafe { exponential.mul(common) }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Logarithm;
+
+impl Last for Logarithm {
+    const OF_EXPONENTIALS: bool = false;
+
+    #[inline(always)]
+    unsafe fn common<L: Lanes>(sum: L) -> L {
+        // SAFETY: the caller's.
+        unsafe { Log.of(sum) }
+    }
+    #[inline(always)]
+    unsafe fn result<L: Lanes>(element: L, largest: L, common: L) -> L {
+        // SAFETY: the caller's.
+        unsafe { element.sub(largest).sub(common) }
+    }
+}
+
+struct Softmax<'a, F> {
+    last: F,
+    input: &'a [f32],
+    axis: usize,
+    inner: usize,
+    output: &'a mut [f32],
+}
+
+impl<F: Last> Kernel for Softmax<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Softmax { last, input, axis, inner, output } = self;
+        for (rows, results) in input.chunks_exact(axis * inner).zip(output.chunks_exact_mut(axis * inner)) {
+            let (rows, results) = (rows.as_ptr(), results.as_mut_ptr());
+            // SAFETY: a kernel runs where its instructions are; columns and their lanes are less than `inner`.
+            unsafe {
+                if inner == 1 {
+                    softmax_of_row::<L, F>(last, rows, results, axis);
+                    continue;
+                }
+                let width = 2 * L::LANES;
+                let (twice, once) = (inner - inner % width, inner - inner % L::LANES);
+                for column in (0..twice).step_by(width) {
+                    softmax_of_columns::<Two<L>, F>(rows.add(column), results.add(column), axis, inner);
+                }
+                if twice < once {
+                    softmax_of_columns::<L, F>(rows.add(twice), results.add(twice), axis, inner);
+                }
+                for column in once..inner {
+                    softmax_of_columns::<f32, F>(rows.add(column), results.add(column), axis, inner);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+///
+/// Both are valid for `length` elements, and the processor has the lanes' instruction set.
+#[inline(always)]
+unsafe fn softmax_of_row<L: Lanes, F: Last>(_last: F, row: *const f32, results: *mut f32, length: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let largest = fold::<L, _>(LargestNumber, row, length);
+        let sum = write_exponentials::<L>(row, results, length, largest);
+        let from = if F::OF_EXPONENTIALS { results } else { row };
+        map::<L, _>(Finish::<F>(largest, F::common(sum), std::marker::PhantomData), from, results, length);
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Finish<F>(f32, f32, std::marker::PhantomData<F>);
+
+impl<F: Last> Function for Finish<F> {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(self, x: L) -> L {
+        // SAFETY: the caller's.
+        unsafe { F::result(x, L::splat(self.0), L::splat(self.1)) }
+    }
+}
+
+/// Writes e^(x - largest) of every element, and returns their sum.
+///
+/// # Safety
+///
+/// As for [`softmax_of_row`].
+#[inline(always)]
+unsafe fn write_exponentials<L: Lanes>(row: *const f32, results: *mut f32, length: usize, largest: f32) -> f32 {
+    let mut accumulators = [0.0; ACCUMULATORS];
+    let sums = accumulators.as_mut_ptr();
+    let (twice, once) = (length - length % (2 * L::LANES), length - length % L::LANES);
+    // SAFETY: the caller's; the accumulators are a multiple of the lanes, also of twice as many.
+    unsafe {
+        for first in (0..twice).step_by(2 * L::LANES) {
+            let exponential = ExpOfDifference.of(Two::<L>::load(row.add(first)).sub(Two::splat(largest)));
+            exponential.store(results.add(first));
+            let sum = sums.add(first % ACCUMULATORS);
+            Two::<L>::load(sum).add(exponential).store(sum);
+        }
+        if twice < once {
+            let exponential = ExpOfDifference.of(L::load(row.add(twice)).sub(L::splat(largest)));
+            exponential.store(results.add(twice));
+            let sum = sums.add(twice % ACCUMULATORS);
+            L::load(sum).add(exponential).store(sum);
+        }
+        if once < length {
+            let last = L::load_first(row.add(once), length - once);
+            let exponential = ExpOfDifference.of(last.sub(L::splat(largest)));
+            exponential.store_first(results.add(once), length - once);
+            let sum = sums.add(once % ACCUMULATORS);
+            L::load(sum).add(exponential).store_first(sum, length - once);
+        }
+        L::Block::load(accumulators.as_ptr()).halve::<Sum>()
+    }
+}
+
+/// Σ e^(x - largest), where `exp` is the exponential function.
+///
+/// # Safety
+///
+/// `row` is valid for `length` elements, and the processor has the lanes' instruction set.
+#[inline(always)]
+pub(super) unsafe fn sum_of_exponentials<L: Lanes, F: Function>(
+    exp: F,
+    row: *const f32,
+    length: usize,
+    largest: f32,
+) -> f32 {
+    let mut accumulators = [0.0; ACCUMULATORS];
+    let mut exponentials = [0.0; ACCUMULATORS];
+    // SAFETY: the caller's; each block has as many elements as there are accumulators, or is the last.
+    unsafe {
+        for first in (0..length).step_by(ACCUMULATORS) {
+            let count = (length - first).min(ACCUMULATORS);
+            map::<L, _>(FromLargest(exp, largest), row.add(first), exponentials.as_mut_ptr(), count);
+            accumulate_rest::<L, _>(Sum, &mut accumulators, exponentials.as_ptr(), count);
+        }
+        L::Block::load(accumulators.as_ptr()).halve::<Sum>()
+    }
+}
+
+#[derive(Clone, Copy)]
+struct FromLargest<F>(F, f32);
+
+impl<F: Function> Function for FromLargest<F> {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(self, x: L) -> L {
+        // SAFETY: the caller's.
+        unsafe { self.0.of(x.sub(L::splat(self.1))) }
+    }
+}
+
+/// # Safety
+///
+/// As for [`fold_columns`], and for `results` as for `first`.
+#[inline(always)]
+unsafe fn softmax_of_columns<L: Lanes, F: Last>(first: *const f32, results: *mut f32, length: usize, stride: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        let largest = fold_columns::<L, _>(LargestNumber, Nothing, first, length, stride);
+        for at in (0..length).map(|index| index * stride) {
+            ExpOfDifference.of(L::load(first.add(at)).sub(largest)).store(results.add(at));
+        }
+        let common = F::common(fold_columns::<L, _>(Sum, Nothing, results, length, stride));
+        let from = if F::OF_EXPONENTIALS { results } else { first };
+        for at in (0..length).map(|index| index * stride) {
+            F::result(L::load(from.add(at)), largest, common).store(results.add(at));
+        }
+    }
+}
+
+/// What exponents are relative to: the largest element, but zero if that is infinite, whose difference to itself is a NaN.
+///
+/// # Safety
+///
+/// The processor has the lanes' instruction set.
+#[inline(always)]
+pub(super) unsafe fn zero_unless_finite<L: Lanes>(largest: L) -> L {
+    // SAFETY: the caller's.
+    unsafe { L::splat(f32::INFINITY).select_greater(largest.abs(), largest, L::splat(0.0)) }
+}
