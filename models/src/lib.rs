@@ -3,8 +3,9 @@
 //! A [`Backend`] turns the bytes of an ONNX file into a [`Model`], which maps [`Tensor`]s to [`Tensor`]s. Model bytes are
 //! hostile input: [`onnx::inspect`] checks them before any backend's library sees them, and prices a run.
 //!
-//! The one backend so far is [`OnnxRuntime`], behind the feature `onnxruntime`, which is on by default. Its library is loaded
-//! when it is first needed; a program without it runs everything else.
+//! Both backends need ONNX Runtime, behind the feature `onnxruntime`, which is on by default: [`OnnxRuntime`] leaves everything to it,
+//! and its results are the same on processors of one kind; [`Reproducible`] computes in kernels of ours whatever could differ, and its
+//! results are the same on all. The library is loaded when it is first needed; a program without it runs everything else.
 
 pub mod onnx;
 #[cfg(feature = "onnxruntime")]
@@ -13,7 +14,7 @@ mod tensor;
 mod text;
 
 #[cfg(feature = "onnxruntime")]
-pub use onnxruntime::{ONNX_RUNTIME_VERSION, OnnxRuntime, OpenError};
+pub use onnxruntime::{ONNX_RUNTIME_VERSION, OnnxRuntime, OpenError, Reproducible};
 pub use tensor::{ElementType, Tensor, TensorError, TensorSpec, check_inputs};
 
 use std::sync::Arc;

@@ -138,6 +138,29 @@ impl Tensor {
     pub fn data(&self) -> &[u8] {
         &self.data
     }
+
+    /// The same with one NaN for all: positive, quiet, without payload. Which one an operation gives depends on the processor.
+    pub fn with_canonical_nans(mut self) -> Self {
+        fn replace<const N: usize>(data: &mut [u8], infinity: [u8; N], nan: [u8; N]) {
+            for element in data.as_chunks_mut::<N>().0 {
+                let mut magnitude = *element;
+                magnitude[N - 1] &= 0x7f;
+                // Little-endian: the last byte decides first.
+                if magnitude.iter().rev().gt(infinity.iter().rev()) {
+                    *element = nan;
+                }
+            }
+        }
+        match self.element_type {
+            ElementType::F16 => replace(&mut self.data, 0x7c00u16.to_le_bytes(), 0x7e00u16.to_le_bytes()),
+            ElementType::F32 => replace(&mut self.data, f32::INFINITY.to_le_bytes(), 0x7fc0_0000u32.to_le_bytes()),
+            ElementType::F64 => {
+                replace(&mut self.data, f64::INFINITY.to_le_bytes(), 0x7ff8_0000_0000_0000u64.to_le_bytes());
+            }
+            ElementType::U8 | ElementType::I32 | ElementType::I64 => {}
+        }
+        self
+    }
 }
 
 /// Parts that do not make a tensor.
@@ -168,6 +191,29 @@ mod tests {
             Err(TensorError::Length { expected: 24, actual: 23 })
         );
         assert_eq!(Tensor::new(ElementType::U8, vec![u32::MAX; 3], Vec::new()), Err(TensorError::TooLarge));
+    }
+
+    #[test]
+    fn nans_become_one_and_nothing_else_changes() {
+        let numbers = [0x7fc0_0000u32, 0xffc0_0000, 0x7f80_0001, 0xffff_ffff, 0x7f80_0000, 0xff80_0000, 0x8000_0000, 1];
+        let tensor =
+            |data: Vec<u8>, ty: ElementType| Tensor::new(ty, vec![(data.len() / ty.size()) as u32], data).unwrap();
+        let data: Vec<u8> = numbers.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+        let canonical = tensor(data.clone(), ElementType::F32).with_canonical_nans();
+        let bits = canonical.data().as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes));
+        let expected = numbers.map(|bits| if f32::from_bits(bits).is_nan() { 0x7fc0_0000 } else { bits });
+        assert!(bits.eq(expected));
+        let integers = tensor(data, ElementType::I32);
+        assert_eq!(integers.clone().with_canonical_nans(), integers);
+        let halves =
+            tensor([0xfe01u16, 0x7c00, 0xfc01].iter().flat_map(|bits| bits.to_le_bytes()).collect(), ElementType::F16);
+        assert_eq!(halves.with_canonical_nans().data(), [0x00, 0x7e, 0x00, 0x7c, 0x00, 0x7e]);
+        let doubles = tensor(
+            [f64::NEG_INFINITY, -f64::NAN].iter().flat_map(|number| number.to_le_bytes()).collect(),
+            ElementType::F64,
+        );
+        let expected: Vec<u8> = [f64::NEG_INFINITY, f64::NAN].iter().flat_map(|number| number.to_le_bytes()).collect();
+        assert_eq!(doubles.with_canonical_nans().data(), expected);
     }
 
     #[test]

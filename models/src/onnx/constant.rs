@@ -4,6 +4,7 @@ use super::graph;
 use super::limits::MAX_NUMBERS;
 use super::proto::{Attribute, Numbers};
 use super::shape::{Call, Constant, Dim, Effect, Inferred, Value, axis, broadcast, elementwise};
+use super::types::DataType;
 
 /// The same elements in another shape.
 pub(super) fn keep(input: &Value, shape: Vec<Dim>) -> Inferred {
@@ -23,15 +24,15 @@ pub(super) fn constant(call: &Call<'_>) -> Inferred {
         [(_, Attribute::Tensor(tensor))] => graph::constant(tensor),
         [("value_int", Attribute::Int(value))] => Value::ints(Vec::new(), vec![Some(*value)]),
         [("value_ints", Attribute::Ints(ints))] => {
-            let mut value = Value::of(vec![Dim::exact(ints.count)]);
+            let mut value = Value { ty: DataType::I64, ..Value::of(vec![Dim::exact(ints.count)]) };
             value.constant = ints.all().map(|ints| Constant::Ints(ints.iter().copied().map(Some).collect()));
             value
         }
         [("value_float", Attribute::Float(value))] => {
-            Value { shape: Vec::new(), constant: Some(Constant::Floats(vec![*value])), float: true }
+            Value { shape: Vec::new(), constant: Some(Constant::Floats(vec![*value])), ty: DataType::F32 }
         }
         [("value_floats", Attribute::Floats(floats @ Numbers { count, .. }))] => {
-            let mut value = Value::of(vec![Dim::exact(*count)]);
+            let mut value = Value { ty: DataType::F32, ..Value::of(vec![Dim::exact(*count)]) };
             value.constant = floats.all().map(|floats| Constant::Floats(floats.to_vec()));
             value
         }

@@ -4,7 +4,8 @@ use super::cost::Fuel;
 use super::limits::{MAX_DEPTH, MAX_NUMBERS, MAX_RANK, MAX_RUN_ELEMENTS, MAX_TENSOR_ELEMENTS, OPEN_DIMENSION};
 use super::proto::{Model, Node, Port, Tensor};
 use super::shape::{Call, Constant, Dim, Effect, Value};
-use super::{ModelInfo, invalid, operators, types};
+use super::types::{self, DataType};
+use super::{ModelInfo, invalid, operators};
 use crate::text::quoted;
 use crate::{ElementType, LoadError, TensorSpec};
 use std::collections::HashMap;
@@ -12,7 +13,11 @@ use std::collections::HashMap;
 /// The values defined so far, by name, each with the length of the longest path to it.
 struct Scope<'a>(HashMap<&'a str, (Value, usize)>);
 
-pub(super) fn inspect(model: &Model<'_>) -> Result<ModelInfo, LoadError> {
+/// What else is asked of each operator, in order.
+pub(super) type Ask<'a> = dyn FnMut(&Call<'_>) -> Result<(), String> + 'a;
+
+/// Checks and prices a graph, and `ask`s of each operator that can be used.
+pub(super) fn inspect(model: &Model<'_>, ask: &mut Ask<'_>) -> Result<ModelInfo, LoadError> {
     let graph = &model.graph;
     if graph.inputs.is_empty() || graph.outputs.is_empty() {
         return Err(invalid("it has no inputs or no outputs"));
@@ -23,13 +28,13 @@ pub(super) fn inspect(model: &Model<'_>) -> Result<ModelInfo, LoadError> {
     }
     for port in &graph.inputs {
         let shape = port.shape.iter().map(|&size| dimension(size)).collect();
-        scope.define(port.name, Value { float: types::is_float(port.element_type), ..Value::of(shape) }, 0)?;
+        scope.define(port.name, Value { ty: DataType(port.element_type), ..Value::of(shape) }, 0)?;
     }
 
     let mut fuel = Fuel::new();
     let mut computed = 0u64;
     for node in &graph.nodes {
-        let (effect, read, depth) = scope.call(node, model.ml)?;
+        let (effect, read, depth) = scope.call(node, model.ml, ask)?;
         let mut written = 0u64;
         for value in &effect.outputs {
             let elements = value.elements();
@@ -74,7 +79,7 @@ impl<'a> Scope<'a> {
     }
 
     /// What a node gives, the elements that it reads, and the longest path through it.
-    fn call(&self, node: &Node<'a>, ml: bool) -> Result<(Effect, u64, usize), LoadError> {
+    fn call(&self, node: &Node<'a>, ml: bool, ask: &mut Ask<'_>) -> Result<(Effect, u64, usize), LoadError> {
         let (mut inputs, mut read, mut depth) = (Vec::with_capacity(node.inputs.len()), 0u64, 0);
         for &name in &node.inputs {
             if name.is_empty() {
@@ -100,6 +105,7 @@ impl<'a> Scope<'a> {
         let call = Call { node, inputs };
         let mut effect = operators::infer(&call, ml).map_err(|reason| fault(node, &reason))?;
         types::mark(&call, &mut effect.outputs);
+        ask(&call).map_err(|reason| fault(node, &reason))?;
         Ok((effect, read, depth))
     }
 
@@ -165,7 +171,7 @@ pub(super) fn constant(tensor: &Tensor<'_>) -> Value {
         (None, Some(floats)) => Some(Constant::Floats(floats.clone())),
         (None, None) => None,
     };
-    Value { shape, constant, float: tensor.float }
+    Value { shape, constant, ty: tensor.ty }
 }
 
 fn fault(node: &Node<'_>, reason: &str) -> LoadError {

@@ -8,7 +8,7 @@ use super::limits::{
     IR_VERSIONS, MAX_ATTRIBUTES, MAX_MODEL_BYTES, MAX_MODEL_TENSORS, MAX_NODES, MAX_NUMBERS, MAX_PER_NODE, MAX_RANK,
     MAX_TENSOR_ELEMENTS, MAX_TENSORS, ML_OPSETS, OPSETS,
 };
-use super::types::is_float;
+use super::types::DataType;
 use super::wire::Message;
 use crate::LoadError;
 use crate::text::quoted;
@@ -75,7 +75,7 @@ pub(super) struct Tensor<'a> {
     pub(super) name: &'a str,
     pub(super) shape: Vec<u64>,
     pub(super) bytes: u64,
-    pub(super) float: bool,
+    pub(super) ty: DataType,
     pub(super) ints: Option<Vec<i64>>,
     pub(super) floats: Option<Vec<f32>>,
 }
@@ -322,7 +322,7 @@ fn tensor(message: Message<'_>) -> Result<Tensor<'_>, LoadError> {
             invalid(format_args!("weight {} has more than {MAX_TENSOR_ELEMENTS} elements", quoted(tensor.name)))
         })?;
     tensor.bytes = elements * size;
-    tensor.float = is_float(kind);
+    tensor.ty = DataType(kind);
     let all = [floats.count, ints.count, longs.count, doubles, unsigned].iter().sum::<u64>();
     let fits = match raw {
         Some(raw) => all == 0 && raw.len() as u64 == tensor.bytes,

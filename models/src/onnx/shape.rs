@@ -1,6 +1,7 @@
 //! Shapes, and the operators that work element by element.
 
 use super::proto::{Attribute, Node, Numbers};
+use super::types::DataType;
 
 /// The size of a dimension: `size` exactly, or at most that if the model leaves it open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,8 +28,8 @@ impl Dim {
 pub(super) struct Value {
     pub(super) shape: Vec<Dim>,
     pub(super) constant: Option<Constant>,
-    /// Whether its elements are surely floats.
-    pub(super) float: bool,
+    /// The type of its elements.
+    pub(super) ty: DataType,
 }
 
 /// The elements of a small constant: what shapes are made from.
@@ -41,12 +42,12 @@ pub(super) enum Constant {
 
 impl Value {
     pub(super) fn of(shape: Vec<Dim>) -> Self {
-        Self { shape, constant: None, float: false }
+        Self { shape, constant: None, ty: DataType::UNKNOWN }
     }
 
     /// Known integers of the given shape.
     pub(super) fn ints(shape: Vec<Dim>, ints: Vec<Option<i64>>) -> Self {
-        Self { shape, constant: Some(Constant::Ints(ints)), float: false }
+        Self { shape, constant: Some(Constant::Ints(ints)), ty: DataType::I64 }
     }
 
     pub(super) fn known_ints(&self) -> Option<&[Option<i64>]> {

@@ -1,38 +1,60 @@
-//! Which values are floats, as far as it matters: integers are not divided by what a run brings.
+//! The types of values, as far as they matter: integers are not divided by what a run brings, and floats are computed in other ways.
 
 use super::proto::Attribute;
 use super::shape::{Call, Inferred, Value};
 
-/// Whether a number of ONNX's TensorProto.DataType is that of a float.
-pub(super) fn is_float(data_type: i64) -> bool {
-    // f32, f16, f64, bf16
-    matches!(data_type, 1 | 10 | 11 | 16)
+/// A number of ONNX's TensorProto.DataType.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct DataType(pub(super) i64);
+
+impl DataType {
+    /// Not known; an integer, where in doubt.
+    pub(super) const UNKNOWN: Self = Self(0);
+    pub(super) const F32: Self = Self(1);
+    const U8: Self = Self(2);
+    const I32: Self = Self(6);
+    pub(super) const I64: Self = Self(7);
+    const BOOL: Self = Self(9);
+
+    pub(super) fn is_float(self) -> bool {
+        // f32, f16, f64, bf16
+        matches!(self.0, 1 | 10 | 11 | 16)
+    }
 }
 
-/// Marks what an operator gives. Where in doubt, a value counts as an integer.
+/// Marks what an operator gives.
 pub(super) fn mark(call: &Call<'_>, outputs: &mut [Value]) {
-    let input = |position| call.optional(position).is_some_and(|value: &Value| value.float);
+    let input = |position| call.optional(position).map_or(DataType::UNKNOWN, |value: &Value| value.ty);
     let classic = call.node.domain == "ai.onnx.ml";
-    let floats = match call.node.operator {
-        "ArgMax" | "ArgMin" | "Equal" | "Greater" | "GreaterOrEqual" | "IsInf" | "IsNaN" | "Less" | "LessOrEqual"
-        | "QuantizeLinear" | "Shape" | "Size" => [false; 3],
-        "Cast" => [matches!(call.attribute("to"), Some(Attribute::Int(to)) if is_float(*to)); 3],
-        "CastLike" | "Where" => [input(1); 3],
-        "Constant" => [outputs[0].float; 3],
-        "ConstantOfShape" => match call.attribute("value") {
-            Some(Attribute::Tensor(tensor)) => [tensor.float; 3],
-            _ => [true; 3],
+    let types = match call.node.operator {
+        "ArgMax" | "ArgMin" | "Shape" | "Size" => [DataType::I64; 3],
+        "And" | "Equal" | "Greater" | "GreaterOrEqual" | "IsInf" | "IsNaN" | "Less" | "LessOrEqual" | "Not" | "Or"
+        | "Xor" => [DataType::BOOL; 3],
+        "Cast" => match call.attribute("to") {
+            Some(Attribute::Int(to)) => [DataType(*to); 3],
+            _ => [DataType::UNKNOWN; 3],
         },
-        "DequantizeLinear" => [true; 3],
-        "DynamicQuantizeLinear" => [false, true, false],
+        "CastLike" | "DequantizeLinear" | "Where" => [input(1); 3],
+        "Constant" => [outputs[0].ty; 3],
+        "ConstantOfShape" => match call.attribute("value") {
+            Some(Attribute::Tensor(tensor)) => [tensor.ty; 3],
+            _ => [DataType::F32; 3],
+        },
+        "ConvInteger" | "MatMulInteger" => [DataType::I32; 3],
+        "DynamicQuantizeLinear" => [DataType::U8, DataType::F32, DataType::U8],
         "OneHot" => [input(2); 3],
-        "TopK" => [input(0), false, false],
-        _ if classic && outputs.len() == 2 => [false, true, false],
-        _ if classic => [true; 3],
+        "QLinearConv" | "QLinearMatMul" => [input(7); 3],
+        "QuantizeLinear" => match call.optional(2) {
+            Some(zero_point) => [zero_point.ty; 3],
+            None => [DataType::U8; 3],
+        },
+        "TopK" => [input(0), DataType::I64, DataType::I64],
+        _ if classic && outputs.len() == 2 => [DataType::I64, DataType::F32, DataType::UNKNOWN],
+        _ if classic => [DataType::F32; 3],
         _ => [input(0); 3],
     };
     for (position, output) in outputs.iter_mut().enumerate() {
-        output.float = *floats.get(position).unwrap_or(&floats[2]);
+        output.ty = *types.get(position).unwrap_or(&types[2]);
     }
 }
 
@@ -42,7 +64,7 @@ pub(super) fn check_division(call: &Call<'_>) -> Inferred<()> {
     let divisor = call.input(1)?;
     let safe =
         |ints: &[Option<i64>]| ints.iter().all(|number| number.is_some_and(|number| number != 0 && number != -1));
-    if call.input(0)?.float || divisor.float || divisor.known_ints().is_some_and(safe) {
+    if call.input(0)?.ty.is_float() || divisor.ty.is_float() || divisor.known_ints().is_some_and(safe) {
         return Ok(());
     }
     Err("it divides integers by something other than a few constants that are not 0 or -1; divide floats".to_owned())

@@ -6,15 +6,17 @@
 
 mod library;
 mod processor;
+mod reproducible;
 mod session;
 mod settings;
 
 pub use library::{ONNX_RUNTIME_VERSION, OpenError};
+pub use reproducible::Reproducible;
 
 use crate::text::{MAX_REASON, bounded};
 use crate::{Backend, LoadError, Model, onnx};
 use library::Library;
-use session::Sessions;
+use session::{Kind, Sessions};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -47,7 +49,7 @@ impl Backend for OnnxRuntime {
 
     fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, LoadError> {
         let info = onnx::inspect(model)?;
-        let sessions = Sessions::new(self.library.environment.clone(), info, model)
+        let sessions = Sessions::new(self.library.environment.clone(), Kind::Pinned, info, model)
             .map_err(|reason| LoadError::Backend { reason })?;
         Ok(Arc::new(sessions))
     }

@@ -1,11 +1,13 @@
 //! A loaded model: a few sessions, each used by one caller at a time.
 
-use super::{Failure, guarded, settings};
+use super::{Failure, guarded, reproducible, settings};
 use crate::onnx::ModelInfo;
 use crate::text::{MAX_REASON, bounded};
 use crate::{ElementType, Model, RunError, Tensor, TensorSpec, check_inputs};
+use depx_kernels::Isa;
 use half::f16;
 use ort::environment::Environment;
+use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Value};
 use std::fmt::Debug;
@@ -16,10 +18,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// wait where there are as many as the machine has cores.
 pub(super) struct Sessions {
     environment: Environment,
+    kind: Kind,
     info: ModelInfo,
     onnx: Arc<[u8]>,
     pool: Mutex<Pool>,
     returned: Condvar,
+}
+
+/// Who computes.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// The library, all of it.
+    Pinned,
+    /// Our own kernels with these instructions, and the library what is exact.
+    Reproducible(Isa),
 }
 
 /// Sessions that nobody uses, and how many more may be made.
@@ -30,11 +42,11 @@ struct Pool {
 
 impl Sessions {
     /// Loads the model; the library checks it once more, by its own rules.
-    pub(super) fn new(environment: Environment, info: ModelInfo, onnx: &[u8]) -> Result<Self, String> {
-        let first = session(&environment, onnx).map_err(|failure| failure.reason)?;
+    pub(super) fn new(environment: Environment, kind: Kind, info: ModelInfo, onnx: &[u8]) -> Result<Self, String> {
+        let first = session(&environment, kind, onnx).map_err(|failure| failure.reason)?;
         let spare = std::thread::available_parallelism().map_or(1, NonZero::get) - 1;
         let pool = Mutex::new(Pool { idle: vec![first], spare });
-        Ok(Self { environment, info, onnx: onnx.into(), pool, returned: Condvar::new() })
+        Ok(Self { environment, kind, info, onnx: onnx.into(), pool, returned: Condvar::new() })
     }
 
     fn take(&self) -> Result<Session, Failure> {
@@ -46,7 +58,7 @@ impl Sessions {
             if pool.spare > 0 {
                 pool.spare -= 1;
                 drop(pool);
-                return session(&self.environment, &self.onnx).inspect_err(|_| self.forget());
+                return session(&self.environment, self.kind, &self.onnx).inspect_err(|_| self.forget());
             }
             pool = self.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
         }
@@ -87,7 +99,10 @@ impl Model for Sessions {
         match guarded(|| run(&mut session, inputs, &self.info.outputs)) {
             Ok(outputs) => {
                 self.give_back(session);
-                outputs
+                match self.kind {
+                    Kind::Pinned => outputs,
+                    Kind::Reproducible(_) => Ok(outputs?.into_iter().map(Tensor::with_canonical_nans).collect()),
+                }
             }
             Err(failure) => {
                 // A session that failed may have kept part of that run; the next caller gets a fresh one.
@@ -99,8 +114,16 @@ impl Model for Sessions {
     }
 }
 
-fn session(environment: &Environment, onnx: &[u8]) -> Result<Session, Failure> {
-    guarded(|| settings::builder(environment)?.commit_from_memory(onnx))
+fn session(environment: &Environment, kind: Kind, onnx: &[u8]) -> Result<Session, Failure> {
+    guarded(|| {
+        let mut builder = settings::builder(environment)?;
+        if let Kind::Reproducible(isa) = kind {
+            // The library's own fusions and constants would go past the operators.
+            builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
+            builder = builder.with_operators(reproducible::domain(isa)?)?;
+        }
+        builder.commit_from_memory(onnx)
+    })
 }
 
 /// Whose fault it is. An operator that returns a status has found a value that it cannot take, such as an index out of range:

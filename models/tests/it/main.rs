@@ -3,6 +3,7 @@
 
 mod digits;
 mod onnxruntime;
+mod reproducible;
 mod writer;
 
 use depx_models::{OnnxRuntime, OpenError};

@@ -11,6 +11,13 @@ impl Message {
         self
     }
 
+    #[allow(dead_code, reason = "of the two test programs that share this file, one needs no such attribute")]
+    pub(crate) fn fixed(mut self, field: u64, value: f32) -> Self {
+        varint(&mut self.0, field << 3 | 5);
+        self.0.extend(value.to_le_bytes());
+        self
+    }
+
     pub(crate) fn bytes(mut self, field: u64, value: impl AsRef<[u8]>) -> Self {
         varint(&mut self.0, field << 3 | 2);
         varint(&mut self.0, value.as_ref().len() as u64);

@@ -1,0 +1,61 @@
+//! Models whose results are the same bits on every processor: ONNX Runtime moves elements and does single operations, and our
+//! own kernels do the rest, as operators of a domain of ours.
+
+mod elements;
+mod operator;
+mod products;
+mod rows;
+mod windows;
+
+use super::OnnxRuntime;
+use super::session::{Kind, Sessions};
+use crate::onnx::reproducible::{DOMAIN, VERSION, rewrite};
+use crate::{Backend, LoadError, Model};
+use depx_kernels::Isa;
+use operator::Registered;
+use ort::operator::OperatorDomain;
+use std::sync::Arc;
+
+/// The backend of class D1.
+#[derive(Clone)]
+pub struct Reproducible {
+    library: OnnxRuntime,
+    isa: Isa,
+}
+
+impl Reproducible {
+    /// Models in this library, with the fastest instructions that the processor has.
+    pub fn new(library: OnnxRuntime) -> Self {
+        Self::with_isa(library, Isa::best())
+    }
+
+    /// The same with other instructions, which decides the speed and nothing else.
+    pub fn with_isa(library: OnnxRuntime, isa: Isa) -> Self {
+        Self { library, isa }
+    }
+}
+
+impl Backend for Reproducible {
+    /// Neither processor nor library: what the library computes is the same in all of them.
+    fn profile(&self) -> String {
+        format!("reproducible operators {VERSION}, kernels {}", depx_kernels::VERSION)
+    }
+
+    fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, LoadError> {
+        let (info, rewritten) = rewrite(model)?;
+        let kind = Kind::Reproducible(self.isa);
+        let environment = self.library.library.environment.clone();
+        let sessions =
+            Sessions::new(environment, kind, info, &rewritten).map_err(|reason| LoadError::Backend { reason })?;
+        Ok(Arc::new(sessions))
+    }
+}
+
+/// All operators with kernels of ours.
+pub(super) fn domain(isa: Isa) -> ort::Result<OperatorDomain> {
+    let definitions = [elements::DEFINITIONS, products::DEFINITIONS, rows::DEFINITIONS, windows::DEFINITIONS];
+    definitions
+        .into_iter()
+        .flatten()
+        .try_fold(OperatorDomain::new(DOMAIN)?, |domain, definition| domain.add(Registered { definition, isa }))
+}

@@ -1,0 +1,112 @@
+//! What all operators have in common: how they are registered, read their inputs and fail.
+
+use crate::text::{MAX_REASON, bounded};
+use depx_kernels::Isa;
+use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
+use ort::value::{TensorElementType, ValueRef};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// An operator of 32-bit floats.
+pub(super) struct Definition {
+    pub(super) name: &'static str,
+    /// Its inputs, in order.
+    pub(super) inputs: &'static [Input],
+    /// Reads its attributes and packs its weights.
+    pub(super) prepare: fn(&KernelContext<'_>, Isa) -> ort::Result<Compute>,
+}
+
+/// What an input holds, and whether it may be left out.
+#[derive(Clone, Copy)]
+pub(super) enum Input {
+    Floats,
+    OptionalFloats,
+    OptionalIntegers,
+}
+
+/// One run of an operator.
+pub(super) type Compute = Box<dyn FnMut(&ComputeContext) -> ort::Result<()> + Send>;
+
+pub(super) struct Registered {
+    pub(super) definition: &'static Definition,
+    pub(super) isa: Isa,
+}
+
+impl Operator for Registered {
+    type Kernel<'attr> = Guarded;
+
+    fn name(&self) -> &str {
+        self.definition.name
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        self.definition.inputs.iter().map(|input| match input {
+            Input::Floats => OperatorInput::required(TensorElementType::Float32),
+            Input::OptionalFloats => OperatorInput::optional(TensorElementType::Float32),
+            Input::OptionalIntegers => OperatorInput::optional(TensorElementType::Int64),
+        })
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Guarded> {
+        Ok(Guarded((self.definition.prepare)(context, self.isa)?))
+    }
+}
+
+/// A kernel whose panics do not cross the library's frames. Kernels check the shapes of what they are given, which a model that leaves
+/// dimensions open can have wrong.
+pub(super) struct Guarded(Compute);
+
+impl Kernel for Guarded {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        catch_unwind(AssertUnwindSafe(|| (self.0)(context))).unwrap_or_else(|panic| {
+            let reason = panic.downcast_ref::<String>().map_or("its inputs do not fit", String::as_str);
+            fail(bounded(reason, MAX_REASON))
+        })
+    }
+}
+
+pub(super) fn fail<T>(reason: impl Into<String>) -> ort::Result<T> {
+    Err(ort::Error::new(reason.into()))
+}
+
+/// An input that must be there.
+pub(super) fn input(context: &ComputeContext, position: usize) -> ort::Result<ValueRef<'_>> {
+    match context.input(position)? {
+        Some(value) => Ok(value),
+        None => fail(format!("input {position} is missing")),
+    }
+}
+
+/// The shape and the elements of a tensor of floats.
+pub(super) fn floats<'a>(value: &'a ValueRef<'_>) -> ort::Result<(Vec<usize>, &'a [f32])> {
+    let (shape, data) = value.try_extract_tensor::<f32>()?;
+    Ok((sizes(shape)?, data))
+}
+
+pub(super) fn sizes(shape: &[i64]) -> ort::Result<Vec<usize>> {
+    let sizes = shape.iter().map(|&size| usize::try_from(size)).collect::<Result<_, _>>();
+    sizes.or_else(|_| fail("a dimension is negative"))
+}
+
+/// Makes the output and fills it.
+pub(super) fn give(
+    context: &ComputeContext,
+    shape: &[usize],
+    fill: impl FnOnce(&mut [f32]) -> ort::Result<()>,
+) -> ort::Result<()> {
+    let shape = shape.iter().map(|&size| size as i64).collect::<Vec<_>>();
+    let Some(mut output) = context.output(0, shape)? else { return Ok(()) };
+    fill(output.try_extract_tensor_mut::<f32>()?.1)
+}
+
+/// A position among `rank` dimensions, from the end if negative.
+pub(super) fn axis(axis: i64, rank: usize) -> ort::Result<usize> {
+    let position = if axis < 0 { axis + rank as i64 } else { axis };
+    match usize::try_from(position) {
+        Ok(position) if position < rank => Ok(position),
+        _ => fail(format!("axis {axis} is not one of {rank} dimensions")),
+    }
+}
