@@ -7,7 +7,7 @@ use crate::task::{ensure_success, job};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use depx_models::{Backend, ElementType, OnnxRuntime, Tensor};
-use depx_protocol::{Blob, JobInput};
+use depx_protocol::{Blob, DeterminismClass, JobInput};
 use depx_runtime::{Allocation, Cancel, EngineOptions, Runtime, RuntimeOptions, with_execution_stack};
 use std::sync::Arc;
 
@@ -33,7 +33,11 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let backend: Arc<dyn Backend> = Arc::new(OnnxRuntime::open(None)?);
     let model = backend.load(MODEL)?;
     let engine = EngineOptions { allocation: Allocation::Pooling { slots: 2 }, ..EngineOptions::default() };
-    let runtime = Runtime::new(RuntimeOptions { engine, backend: Some(backend), ..RuntimeOptions::default() })?;
+    let runtime = Runtime::new(RuntimeOptions {
+        engine,
+        backends: vec![(DeterminismClass::Pinned, backend)],
+        ..RuntimeOptions::default()
+    })?;
     let (module, onnx) = (Bytes::from_static(MODULE), Bytes::from_static(MODEL));
     let image = Bytes::from_static(IMAGES.get(..PIXELS).context("there is no image")?);
     let job = job(&runtime, &module, JobInput::Compute(Blob::of(&image)), &image, Some(("digits", &onnx)))?;

@@ -41,7 +41,7 @@ pub(crate) fn demo(global: &Global, args: &DemoArgs) -> Result<ExitCode> {
     let started = Instant::now();
     let key = identity::load_or_make(&identity::default_path(global))?;
     // Better said now than by every node.
-    drop(local::backend(global)?);
+    drop(local::library(global)?);
     let data = tempfile::tempdir().context("cannot make a temporary directory")?;
     forget(&args.out).context("cannot remove the receipts of an earlier demo")?;
     let say = |text: String| {

@@ -12,6 +12,13 @@ use std::collections::HashMap;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+/// Classes of jobs with models.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Class {
+    D1,
+    D2,
+}
+
 /// What to execute, on what, and within which limits.
 #[derive(clap::Args, Clone)]
 pub(crate) struct JobArgs {
@@ -30,6 +37,10 @@ pub(crate) struct JobArgs {
     /// An ONNX model that it can load by name
     #[arg(long, value_name = "NAME=FILE")]
     model: Vec<String>,
+    /// What its models may depend on: D1 gives the same bits on every processor, D2 runs whatever ONNX Runtime does, and results are
+    /// the same on processors of one kind
+    #[arg(long, value_enum, ignore_case = true, default_value = "d2", requires = "model")]
+    class: Class,
     /// Its standard input [default: this command's own, unless that is a terminal]
     #[arg(long, value_name = "FILE", conflicts_with = "batch")]
     stdin: Option<PathBuf>,
@@ -152,7 +163,11 @@ impl JobArgs {
             let (name, value) = pair(option, "--env", "NAME=VALUE")?;
             env.push((name.to_owned(), value.to_owned()));
         }
-        let class = if models.is_empty() { DeterminismClass::Exact } else { DeterminismClass::Pinned };
+        let class = match self.class {
+            _ if models.is_empty() => DeterminismClass::Exact,
+            Class::D1 => DeterminismClass::Reproducible,
+            Class::D2 => DeterminismClass::Pinned,
+        };
         let memory_pages = u32::try_from(self.memory >> 16).context("--memory is larger than a module can address")?;
         let limits = Limits {
             fuel: self.fuel,

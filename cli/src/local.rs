@@ -2,7 +2,7 @@
 
 use crate::Global;
 use anyhow::{Context, Result};
-use depx_models::Backend;
+use depx_models::OnnxRuntime;
 use depx_protocol::{DeterminismClass, Hash};
 use depx_runtime::{Runtime, RuntimeOptions};
 #[cfg(target_os = "linux")]
@@ -10,7 +10,6 @@ use depx_worker::{LaunchError, ProcessLauncher, WorkerOptions};
 use std::num::NonZeroUsize;
 #[cfg(target_os = "linux")]
 use std::path::Path;
-use std::sync::Arc;
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
@@ -47,7 +46,7 @@ enum Allocation {
 const POOL_SLOTS: u32 = 64;
 
 impl EngineArgs {
-    /// A runtime with these options, with a backend for models if `models` is set, that keeps so many of each item's host calls.
+    /// A runtime with these options, that runs models if `models` is set, that keeps so many of each item's host calls.
     pub(crate) fn runtime(&self, global: &Global, models: bool, kept_host_calls: usize) -> Result<Runtime> {
         let engine = depx_runtime::EngineOptions {
             optimize: match self.optimize {
@@ -60,15 +59,16 @@ impl EngineArgs {
             },
             interpreter: self.interpret,
         };
-        let backend = if models { Some(backend(global)?) } else { None };
-        let options = RuntimeOptions {
+        let mut options = RuntimeOptions {
             engine,
             cache_dir: Some(global.home.join("artifacts")),
-            backend,
             parallelism: self.threads,
             kept_host_calls,
             ..RuntimeOptions::default()
         };
+        if models {
+            options = options.with_library(library(global)?);
+        }
         Runtime::new(options).context("cannot set up the runtime")
     }
 }
@@ -136,7 +136,6 @@ pub(crate) fn profile(runtime: &Runtime, class: DeterminismClass) -> Result<Hash
 }
 
 /// ONNX Runtime, from wherever it is installed.
-pub(crate) fn backend(global: &Global) -> Result<Arc<dyn Backend>> {
-    let library = depx_models::OnnxRuntime::open(Some(&global.home)).context("models cannot be run on this machine")?;
-    Ok(Arc::new(library))
+pub(crate) fn library(global: &Global) -> Result<OnnxRuntime> {
+    OnnxRuntime::open(Some(&global.home)).context("models cannot be run on this machine")
 }

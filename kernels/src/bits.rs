@@ -24,6 +24,8 @@ pub(crate) trait Bits: Copy {
     unsafe fn load_first(from: *const f32, count: usize) -> Self;
     /// The first `count` lanes, fewer than all, to memory that is valid for so many elements.
     unsafe fn store_first(self, to: *mut f32, count: usize);
+    /// The first `count` lanes, fewer than all, the others from `others`.
+    unsafe fn first_or(self, count: usize, others: Self) -> Self;
 
     unsafe fn and(self, other: Self) -> Self;
     unsafe fn or(self, other: Self) -> Self;
@@ -61,6 +63,10 @@ impl Bits for f32 {
     }
     #[inline(always)]
     unsafe fn store_first(self, _to: *mut f32, _count: usize) {}
+    #[inline(always)]
+    unsafe fn first_or(self, _count: usize, others: Self) -> Self {
+        others
+    }
 
     #[inline(always)]
     unsafe fn and(self, other: Self) -> Self {
@@ -128,6 +134,10 @@ impl Bits for __m256 {
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, count: usize) {
         unsafe { _mm256_maskstore_ps(to, first_of_eight(count), self) }
+    }
+    #[inline(always)]
+    unsafe fn first_or(self, count: usize, others: Self) -> Self {
+        unsafe { _mm256_blendv_ps(others, self, _mm256_castsi256_ps(first_of_eight(count))) }
     }
 
     #[inline(always)]
@@ -208,6 +218,10 @@ impl Bits for __m512 {
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, count: usize) {
         unsafe { _mm512_mask_storeu_ps(to, (1 << count) - 1, self) }
+    }
+    #[inline(always)]
+    unsafe fn first_or(self, count: usize, others: Self) -> Self {
+        unsafe { _mm512_mask_blend_ps((1 << count) - 1, others, self) }
     }
 
     #[inline(always)]
@@ -312,6 +326,11 @@ impl Bits for float32x4_t {
                 to.add(index).write(padded[index]);
             }
         }
+    }
+    #[inline(always)]
+    unsafe fn first_or(self, count: usize, others: Self) -> Self {
+        static BITS: [u32; 8] = [!0, !0, !0, !0, 0, 0, 0, 0];
+        unsafe { vbslq_f32(vld1q_u32(BITS.as_ptr().add(4 - count)), self, others) }
     }
 
     on_integers! {

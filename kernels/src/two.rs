@@ -101,6 +101,16 @@ impl<L: Lanes> Bits for Two<L> {
         }
     }
 
+    #[inline(always)]
+    unsafe fn first_or(self, count: usize, others: Self) -> Self {
+        unsafe {
+            match count.checked_sub(L::LANES) {
+                None => Two(self.0.first_or(count, others.0), others.1),
+                Some(count) => Two(self.0, self.1.first_or(count, others.1)),
+            }
+        }
+    }
+
     both! {
         and(other);
         or(other);

@@ -19,9 +19,9 @@ impl Profile {
         Self { class: DeterminismClass::Exact, inference: String::new() }
     }
 
-    /// WebAssembly, and models on the vendor's kernels that `backend` describes.
-    pub(crate) fn pinned(backend: &str) -> Self {
-        Self { class: DeterminismClass::Pinned, inference: backend.to_owned() }
+    /// WebAssembly, and models in what `backend` describes.
+    pub(crate) fn with_models(class: DeterminismClass, backend: &str) -> Self {
+        Self { class, inference: backend.to_owned() }
     }
 
     /// The profile's identity.
@@ -74,7 +74,11 @@ mod tests {
 
     #[test]
     fn backends_and_classes_make_different_profiles() {
-        let all = [Profile::exact(), Profile::pinned(""), Profile::pinned("onnxruntime 1.22 cpu")];
+        let [reproducible, pinned] = [DeterminismClass::Reproducible, DeterminismClass::Pinned];
+        let backends =
+            [(reproducible, ""), (reproducible, "kernels 1"), (pinned, ""), (pinned, "onnxruntime 1.22 cpu")];
+        let with_models = backends.map(|(class, backend)| Profile::with_models(class, backend));
+        let all: Vec<_> = std::iter::once(Profile::exact()).chain(with_models).collect();
         for (position, profile) in all.iter().enumerate() {
             assert!(all[..position].iter().all(|other| other.hash() != profile.hash()));
         }

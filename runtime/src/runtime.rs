@@ -15,7 +15,7 @@ use crate::{
     Cancel, Executable, HostFault, Job, JobResult, NamedModel, Outcome, Setting, StartsFrom, Task, Volume, nn, wasi,
 };
 use bytes::Bytes;
-use depx_models::Backend;
+use depx_models::{Backend, OnnxRuntime, Reproducible};
 use depx_protocol::merkle::TreeBuilder;
 use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, HostCallLeaf, JobInput, JobOutput, Status, blob_hash};
 use std::io;
@@ -34,8 +34,8 @@ pub struct RuntimeOptions {
     pub cache_dir: Option<PathBuf>,
     /// If set, nothing is compiled here: modules that were compiled elsewhere are executed, and no others.
     pub given: Option<GivenModules>,
-    /// Runs the models of pinned jobs; without one, only exact jobs are offered.
-    pub backend: Option<Arc<dyn Backend>>,
+    /// What runs the models of jobs of a class, one for each that is offered; without any, only exact jobs are.
+    pub backends: Vec<(DeterminismClass, Arc<dyn Backend>)>,
     /// Threads on which the items of one job are executed. Never changes a result.
     pub parallelism: NonZeroUsize,
     /// Bytes of output and logs of all items of one job that this machine holds; a job that writes more is given up.
@@ -51,11 +51,21 @@ impl Default for RuntimeOptions {
             engine: EngineOptions::default(),
             cache_dir: None,
             given: None,
-            backend: None,
+            backends: Vec::new(),
             parallelism: NonZeroUsize::MIN,
             max_job_output: 1 << 30,
             kept_host_calls: 0,
         }
+    }
+}
+
+impl RuntimeOptions {
+    /// With the jobs that ONNX Runtime makes possible: reproducible ones, and those pinned to its own kernels.
+    pub fn with_library(mut self, library: OnnxRuntime) -> Self {
+        let reproducible = Arc::new(Reproducible::new(library.clone()));
+        self.backends.push((DeterminismClass::Reproducible, reproducible));
+        self.backends.push((DeterminismClass::Pinned, Arc::new(library)));
+        self
     }
 }
 
@@ -66,7 +76,7 @@ pub struct Runtime(Arc<Shared>);
 struct Shared {
     modules: Modules,
     linker: Linker<Host>,
-    models: Option<LoadedModels>,
+    models: Vec<(DeterminismClass, LoadedModels)>,
     profiles: Vec<(DeterminismClass, Hash)>,
     parallelism: NonZeroUsize,
     max_job_output: u64,
@@ -112,13 +122,13 @@ impl Runtime {
         let mut linker = Linker::new(modules.engine());
         wasi::link(&mut linker).and_then(|()| nn::link(&mut linker)).map_err(HostFault::engine)?;
         let mut profiles = vec![(DeterminismClass::Exact, Profile::exact().hash())];
-        if let Some(backend) = &options.backend {
-            profiles.push((DeterminismClass::Pinned, Profile::pinned(&backend.profile()).hash()));
+        for (class, backend) in &options.backends {
+            profiles.push((*class, Profile::with_models(*class, &backend.profile()).hash()));
         }
         Ok(Self(Arc::new(Shared {
             modules,
             linker,
-            models: options.backend.map(LoadedModels::new),
+            models: options.backends.into_iter().map(|(class, backend)| (class, LoadedModels::new(backend))).collect(),
             profiles,
             parallelism: options.parallelism,
             max_job_output: options.max_job_output,
@@ -126,7 +136,7 @@ impl Runtime {
         })))
     }
 
-    /// What this runtime can execute: exact jobs always, pinned ones when there is a backend.
+    /// What this runtime can execute: exact jobs always, others where there is a backend.
     pub fn profiles(&self) -> Vec<(DeterminismClass, Hash)> {
         self.0.profiles.clone()
     }
@@ -307,8 +317,9 @@ impl Runtime {
         let mut loaded = Vec::with_capacity(job.spec.models.len());
         for declared in &job.spec.models {
             let onnx = blob(job, &declared.blob)?;
-            let (DeterminismClass::Pinned, Some(models)) = (job.spec.class, &self.0.models) else {
-                let detail = format!("jobs of class {} cannot use models; ask for D2", job.spec.class.name());
+            let models = self.0.models.iter().find(|(class, _)| *class == job.spec.class);
+            let Some((_, models)) = models else {
+                let detail = format!("jobs of class {} cannot use models; ask for D1 or D2", job.spec.class.name());
                 return Err(refuse(Status::InvalidModel, MODEL_NOT_OFFERED, detail));
             };
             let hash = declared.blob.hash;

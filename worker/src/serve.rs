@@ -8,7 +8,7 @@ use crate::message::{
 };
 use crate::sealed;
 use bytes::Bytes;
-use depx_models::{Backend, OnnxRuntime};
+use depx_models::OnnxRuntime;
 use depx_protocol::{Canonical, Hash};
 use depx_runtime::{
     Blobs, Cancel, Compiler, GivenModules, HostFault, Job, JobResult, PrepareError, Runtime, RuntimeOptions,
@@ -21,7 +21,6 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// The whole life of a worker process, whose standard input is the socket to its supervisor. To be called before anything else
 /// is done in the process; ends when the supervisor closes its end.
@@ -107,22 +106,20 @@ impl Ready {
     }
 
     fn execute(start: &Start, given: GivenModules) -> Result<Self, HostFault> {
-        let (mut backend, mut no_models) = (None, None);
+        let mut options = RuntimeOptions {
+            engine: start.engine(),
+            given: Some(given),
+            parallelism: NonZeroUsize::new(start.threads as usize).unwrap_or(NonZeroUsize::MIN),
+            max_job_output: start.max_job_output,
+            ..RuntimeOptions::default()
+        };
+        let mut no_models = None;
         if start.models {
             match OnnxRuntime::open(start.library_folder.as_deref().map(Path::new)) {
-                Ok(library) => backend = Some(Arc::new(library) as Arc<dyn Backend>),
+                Ok(library) => options = options.with_library(library),
                 Err(error) => no_models = Some(bounded(&error.to_string())),
             }
         }
-        let options = RuntimeOptions {
-            engine: start.engine(),
-            given: Some(given),
-            cache_dir: None,
-            backend,
-            parallelism: NonZeroUsize::new(start.threads as usize).unwrap_or(NonZeroUsize::MIN),
-            max_job_output: start.max_job_output,
-            kept_host_calls: 0,
-        };
         Ok(Self::Execute { runtime: Runtime::new(options)?, no_models })
     }
 }

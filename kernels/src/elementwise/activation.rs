@@ -69,7 +69,11 @@ impl Function for GeluTanh {
 unsafe fn gated<L: Lanes>(x: L, t: L, root: L) -> L {
     // SAFETY: the caller's.
     unsafe {
-        let h = t.mul(root).div(root.fma(root, L::splat(1.0))).mul(root);
+        let ratio = root.div(root.fma(root, L::splat(1.0)));
+        // The rest that rounding takes from a product is exact.
+        let product = t.mul(root);
+        let rest = t.fma(root, L::splat(-0.0).xor(product));
+        let h = product.fma(ratio, rest.mul(ratio));
         positive_part(x).sub(h)
     }
 }
@@ -88,8 +92,10 @@ impl Function for Mish {
             let exponential = Exponential::of(t);
             let e = exponential.value();
             let sum = e.add(L::splat(2.0));
-            let ratio = exponential.mantissa.mul(sum).div(e.fma(sum, L::splat(2.0)));
-            x.select_greater(limit, x, exponential.scale(t.mul(ratio)))
+            let ratio = sum.div(e.fma(sum, L::splat(2.0)));
+            let product = t.mul(exponential.mantissa);
+            let rest = t.fma(exponential.mantissa, L::splat(-0.0).xor(product));
+            x.select_greater(limit, x, exponential.scale(product.fma(ratio, rest.mul(ratio))))
         }
     }
 }
@@ -103,8 +109,7 @@ impl Function for Softplus {
         // SAFETY: the caller's.
         unsafe {
             // max(x, 0) + ln(1 + e^-|x|), where ln(1 + e) = 2 artanh(e / (2 + e)).
-            let root = root_of_exp(L::splat(-104.0).max(L::splat(-0.0).or(x)));
-            let e = root.mul(root);
+            let e = Exponential::of(L::splat(-104.0).max(L::splat(-0.0).or(x))).value();
             let s = e.div(e.add(L::splat(2.0)));
             let z = s.mul(s);
             positive_part(x).add(s.mul(z).fma(polynomial(z, &LOG1P), s.add(s)))

@@ -48,9 +48,17 @@ impl Function for Gelu {
             let r = n.fma(L::splat(-LN2_LOW), r);
             let r = rest.fma(L::splat(-0.5), r);
             let e = Exponential::with(exp_of_remainder(r), rounded);
-            let w = L::splat(1.0).div(t.add(L::splat(2.25)));
+            let sum = t.add(L::splat(2.25));
+            let w = L::splat(1.0).div(sum);
             let q = w.fma(L::splat(-4.5), L::splat(1.0));
-            let h = e.scale(t.mul(w.mul(polynomial(q, &GELU)).mul(e.mantissa)));
+            let p = polynomial(q, &GELU);
+            // p / sum × mantissa, and what rounding takes from the quotient and both products, of which each is exact.
+            let minus = L::splat(-0.0);
+            let quotient = w.mul(p);
+            let rest = quotient.fma(minus.xor(sum), p).mul(w);
+            let product = quotient.mul(e.mantissa);
+            let rest = rest.fma(e.mantissa, quotient.fma(e.mantissa, minus.xor(product)));
+            let h = e.scale(t.fma(product, t.mul(rest)));
             positive_part(x).sub(h)
         }
     }

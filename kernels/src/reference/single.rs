@@ -92,7 +92,10 @@ fn root_of_exp(x: f32) -> f32 {
 
 /// max(x, 0) - h, where h = t e / (1 + e) and `root` is that of e.
 fn gated(x: f32, t: f32, root: f32) -> f32 {
-    positive_part(x) - ((t * root) / fma(root, root, 1.0)) * root
+    let ratio = root / fma(root, root, 1.0);
+    let product = t * root;
+    let rest = fma(t, root, -product);
+    positive_part(x) - fma(product, ratio, rest * ratio)
 }
 
 pub(super) fn silu(x: f32) -> f32 {
@@ -125,9 +128,14 @@ pub(super) fn gelu(x: f32) -> f32 {
     let n = fma(square, -0.5 * LOG2_E, 12_583_166.0) - 12_583_166.0;
     let r = fma(-LN2_LOW, n, fma(-LN2_HIGH, n, -0.5 * square));
     let mantissa = exp_of_remainder(fma(rest, -0.5, r));
-    let w = 1.0 / (t + 2.25);
-    let q = fma(w, -4.5, 1.0);
-    let h = scale(t * ((w * horner(q, &GELU)) * mantissa), n);
+    let sum = t + 2.25;
+    let w = 1.0 / sum;
+    let p = horner(fma(w, -4.5, 1.0), &GELU);
+    let quotient = w * p;
+    let rest = fma(quotient, -sum, p) * w;
+    let product = quotient * mantissa;
+    let rest = fma(rest, mantissa, fma(quotient, mantissa, -product));
+    let h = scale(fma(t, product, t * rest), n);
     positive_part(x) - h
 }
 
@@ -139,15 +147,17 @@ pub(super) fn mish(x: f32) -> f32 {
     let (mantissa, n) = exponential(t);
     let e = scale(mantissa, n);
     let sum = e + 2.0;
-    scale(t * ((mantissa * sum) / fma(e, sum, 2.0)), n)
+    let ratio = sum / fma(e, sum, 2.0);
+    let product = t * mantissa;
+    let rest = fma(t, mantissa, -product);
+    scale(fma(product, ratio, rest * ratio), n)
 }
 
 pub(super) fn softplus(x: f32) -> f32 {
     if x.is_nan() {
         return x;
     }
-    let root = root_of_exp((-x.abs()).max(-104.0));
-    let e = root * root;
+    let e = exp(-x.abs());
     let s = e / (e + 2.0);
     let z = s * s;
     positive_part(x) + fma(s * z, horner(z, &LOG1P), s + s)

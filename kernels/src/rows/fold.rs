@@ -70,7 +70,9 @@ pub(super) unsafe fn accumulate_rest<L: Lanes, F: Fold>(
         if whole < length {
             let to = accumulators.add(whole);
             let last = L::load_first(rest.add(whole), length - whole);
-            fold.accumulate(L::load(to), last).store_first(to, length - whole);
+            // Not only the first lanes are stored: what is stored in parts is slow to read.
+            let accumulator = L::load(to);
+            fold.accumulate(accumulator, last).first_or(length - whole, accumulator).store(to);
         }
     }
 }

@@ -176,7 +176,8 @@ unsafe fn write_exponentials<L: Lanes>(row: *const f32, results: *mut f32, lengt
             let exponential = ExpOfDifference.of(last.sub(L::splat(largest)));
             exponential.store_first(results.add(once), length - once);
             let sum = sums.add(once % ACCUMULATORS);
-            L::load(sum).add(exponential).store_first(sum, length - once);
+            let accumulator = L::load(sum);
+            accumulator.add(exponential).first_or(length - once, accumulator).store(sum);
         }
         L::Block::load(accumulators.as_ptr()).halve::<Sum>()
     }

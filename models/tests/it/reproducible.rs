@@ -127,6 +127,20 @@ fn functions_of_elements_are_those_of_the_library() {
 }
 
 #[test]
+fn powers_are_those_of_the_library() {
+    let Some(library) = backend() else { return };
+    let x = tensor(&[40], &numbers(40).iter().map(|x| x.abs()).collect::<Vec<_>>());
+    for exponents in [vec![2.0], vec![0.5], numbers(40)] {
+        let size = [exponents.len() as i64];
+        let shape = if size == [1] { &[][..] } else { &size[..] };
+        let onnx =
+            operator(node("Pow", &["x", "e"], &["y"]), &[weight("e", F32, shape, &floats(&exponents))], &[40], &[40]);
+        let (ours, theirs) = both(&library, &onnx, std::slice::from_ref(&x));
+        assert_close("Pow", &ours, &theirs);
+    }
+}
+
+#[test]
 fn clipping_keeps_what_is_within_and_nans() {
     let Some(library) = backend() else { return };
     let bounds = [weight("low", F32, &[], &floats(&[-1.0])), weight("high", F32, &[], &floats(&[0.0]))];
@@ -265,6 +279,16 @@ fn windows_slide_as_in_the_library() {
     let (ours, theirs) =
         both(&library, &operator(pool, &[], &[2, 4, 11, 13], &[2, 4, 4, 6]), std::slice::from_ref(&input));
     assert_close("MaxPool with more outputs", &ours, &theirs);
+    let channels: Vec<_> = ["scale", "bias", "mean", "variance"]
+        .map(|name| weight(name, F32, &[4], &floats(&numbers(4).iter().map(|x| x.abs()).collect::<Vec<_>>())))
+        .into();
+    for (name, parameters) in [("BatchNormalization", 4), ("InstanceNormalization", 2)] {
+        let names = ["x", "scale", "bias", "mean", "variance"];
+        let normalisation = node(name, &names[..=parameters], &["y"]);
+        let onnx = operator(normalisation, &channels[..parameters], &[2, 4, 11, 13], &[2, 4, 11, 13]);
+        let (ours, theirs) = both(&library, &onnx, std::slice::from_ref(&input));
+        assert_close(name, &ours, &theirs);
+    }
     let average = operator(node("GlobalAveragePool", &["x"], &["y"]), &[], &[2, 4, 11, 13], &[2, 4, 1, 1]);
     let (ours, theirs) = both(&library, &average, &[input]);
     assert_close("GlobalAveragePool", &ours, &theirs);

@@ -6,7 +6,7 @@ use crate::script::{OUTSIDE, Script, words};
 use crate::support::{Guest, JobBuilder, wat};
 use depx_host_abi::nn::IMPORTS;
 use depx_models::Backend;
-use depx_protocol::{Hash, Status, blob_hash};
+use depx_protocol::{DeterminismClass, Hash, Status, blob_hash};
 use depx_runtime::{Cancel, HostFault, NamedModel, Runtime, RuntimeOptions};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -173,7 +173,11 @@ fn one_call() -> Vec<u8> {
 }
 
 fn runtime() -> Runtime {
-    Runtime::new(RuntimeOptions { backend: Some(Arc::new(Arithmetic)), ..RuntimeOptions::default() }).unwrap()
+    Runtime::new(RuntimeOptions {
+        backends: vec![(DeterminismClass::Pinned, Arc::new(Arithmetic))],
+        ..RuntimeOptions::default()
+    })
+    .unwrap()
 }
 
 #[test]
@@ -196,7 +200,7 @@ fn models_that_cannot_be_used_are_results_and_backends_that_fail_are_faults() {
     assert_eq!((refused.core.status, refused.core.code, refused.core.item_count), (Status::InvalidModel, 1, 0));
     assert_eq!(refused.detail.as_deref(), Some("model \"m\": nothing that can be added"));
     let exact = JobBuilder::new(&one_call()).model("m", b"add");
-    let exact = exact.spec(|spec| spec.class = depx_protocol::DeterminismClass::Exact).build(&runtime);
+    let exact = exact.spec(|spec| spec.class = DeterminismClass::Exact).build(&runtime);
     let refused = runtime.run_job(&exact, &Cancel::default()).unwrap();
     assert_eq!((refused.core.status, refused.core.code), (Status::InvalidModel, 2));
     for model in ["broken", "fail"] {

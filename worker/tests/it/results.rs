@@ -1,12 +1,11 @@
 //! A result from a worker process is, byte for byte, that of a thread.
 
 use crate::support::{ECHO, JobBuilder, NOTHING, Subject, launcher, options};
-use depx_models::{Backend, OnnxRuntime, OpenError};
+use depx_models::{OnnxRuntime, OpenError};
 use depx_protocol::{Canonical, DeterminismClass, JobInput, Status};
 use depx_runtime::{Allocation, Cancel, EngineOptions, HostFault, JobResult, Optimize, Runtime, RuntimeOptions};
 use depx_worker::WorkerOptions;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn assert_same(a: &JobResult, b: &JobResult, what: &str) {
@@ -136,24 +135,25 @@ fn models_run_in_a_worker_as_in_a_thread() {
         }
         Err(error) => panic!("{error}"),
     };
-    let backend: Arc<dyn Backend> = Arc::new(backend);
-    let runtime = Runtime::new(RuntimeOptions { backend: Some(backend), ..RuntimeOptions::default() }).unwrap();
+    let runtime = Runtime::new(RuntimeOptions::default().with_library(backend)).unwrap();
     let engine = EngineOptions { allocation: Allocation::Pooling { slots: 2 }, ..EngineOptions::default() };
     let started = Instant::now();
     let mut subject = Subject::of(launcher(WorkerOptions { models: true, engine, ..options() }));
     let (start, idle) = (started.elapsed(), subject.resident_kib());
     assert_eq!(subject.launcher.no_models(), None);
     assert_eq!(subject.launcher.profiles(), runtime.profiles());
-    let job = digits();
-    assert_eq!(job.spec.class, DeterminismClass::Pinned);
-    let expected = runtime.run_job(&job.clone().build(&runtime.profiles()), &Cancel::default()).unwrap();
-    assert_eq!(expected.core.status, Status::Success, "{:?}", expected.detail);
     let mut times = Vec::new();
-    for _ in 0..3 {
-        let started = Instant::now();
-        let result = subject.run(job.clone()).unwrap_or_else(|fault| panic!("{fault}"));
-        times.push(started.elapsed());
-        assert_same(&result, &expected, "digits");
+    for class in [DeterminismClass::Reproducible, DeterminismClass::Pinned] {
+        let mut job = digits();
+        job.spec.class = class;
+        let expected = runtime.run_job(&job.clone().build(&runtime.profiles()), &Cancel::default()).unwrap();
+        assert_eq!(expected.core.status, Status::Success, "{:?}", expected.detail);
+        for _ in 0..3 {
+            let started = Instant::now();
+            let result = subject.run(job.clone()).unwrap_or_else(|fault| panic!("{fault}"));
+            times.push(started.elapsed());
+            assert_same(&result, &expected, "digits");
+        }
     }
     let after = subject.resident_kib();
     eprintln!("with models: start {start:?}, resident {idle} KiB; jobs {times:?}, then {after} KiB");

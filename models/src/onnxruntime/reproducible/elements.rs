@@ -1,7 +1,7 @@
 //! Operators on single elements.
 
 use super::operator::{Compute, Definition, Input, fail, floats, give, input};
-use depx_kernels::{Isa, Unary};
+use depx_kernels::{Isa, Unary, pow};
 use ort::operator::KernelContext;
 
 /// An operator without attributes.
@@ -35,6 +35,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition { name: "LeakyRelu", inputs: &[Input::Floats], prepare: leaky_relu },
     plain!("Log", Log),
     plain!("Mish", Mish),
+    Definition { name: "Pow", inputs: &[Input::Floats, Input::Floats], prepare: |_, isa| Ok(power(isa)) },
     plain!("Reciprocal", Reciprocal),
     plain!("Relu", Relu),
     Definition { name: "Selu", inputs: &[Input::Floats], prepare: selu },
@@ -93,6 +94,25 @@ fn leaky_relu(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
 fn selu(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
     let (alpha, gamma) = (number(context, "alpha", 1.673_263_2), number(context, "gamma", 1.050_701));
     Ok(each(Unary::Selu { alpha, gamma }, isa))
+}
+
+/// Each element of the first input to the power of the second's, which may be one number for all.
+fn power(isa: Isa) -> Compute {
+    Box::new(move |context| {
+        let (base, exponent) = (input(context, 0)?, input(context, 1)?);
+        let ((shape, base), (exponents, exponent)) = (floats(&base)?, floats(&exponent)?);
+        match exponent {
+            &[exponent] if exponents.len() <= shape.len() => give(context, &shape, |y| {
+                Unary::Pow { exponent }.apply(isa, base, y);
+                Ok(())
+            }),
+            _ if exponents == shape => give(context, &shape, |y| {
+                pow(isa, base, exponent, y);
+                Ok(())
+            }),
+            _ => fail("powers that broadcast have no reproducible kernel yet: expand them before"),
+        }
+    })
 }
 
 /// `x < low ? low : x`, then `x > high ? high : x`: a NaN and a zero that equals a bound stay as they are.

@@ -1,6 +1,7 @@
 //! Models whose results are the same bits on every processor: ONNX Runtime moves elements and does single operations, and our
 //! own kernels do the rest, as operators of a domain of ours.
 
+mod channels;
 mod elements;
 mod operator;
 mod products;
@@ -53,7 +54,8 @@ impl Backend for Reproducible {
 
 /// All operators with kernels of ours.
 pub(super) fn domain(isa: Isa) -> ort::Result<OperatorDomain> {
-    let definitions = [elements::DEFINITIONS, products::DEFINITIONS, rows::DEFINITIONS, windows::DEFINITIONS];
+    let definitions =
+        [channels::DEFINITIONS, elements::DEFINITIONS, products::DEFINITIONS, rows::DEFINITIONS, windows::DEFINITIONS];
     definitions
         .into_iter()
         .flatten()
