@@ -210,12 +210,17 @@ fn largest_error(function: Unary, exact: Exact, range: Range<u64>, step: usize) 
 /// The bits of numbers from 2⁻⁵ to 2⁵, of either sign.
 const ORDINARY: [Range<u64>; 2] = [0x3d00_0000..0x4200_0000, 0xbd00_0000..0xc200_0000];
 
+/// Every so many arguments are tried, or as many as `DEPX_KERNELS_STEP` says: 1 tries all, for the table in `KERNELS.md`, and takes an
+/// hour. `DEPX_KERNELS_FUNCTION` names the one function that is of interest.
 #[test]
 fn results_are_close_to_the_exact_ones() {
+    let variable = |name| std::env::var(name).ok();
+    let step = variable("DEPX_KERNELS_STEP").map_or(65_521, |step| step.parse().expect("a number"));
+    let only = variable("DEPX_KERNELS_FUNCTION").unwrap_or_default();
     let mut wrong = Vec::new();
     for (function, _) in FUNCTIONS {
-        if let Some((exact, bound)) = exact(function) {
-            let everywhere = largest_error(function, exact, 0..1 << 32, 65_521);
+        if let Some((exact, bound)) = exact(function).filter(|_| format!("{function:?}").starts_with(&only)) {
+            let everywhere = largest_error(function, exact, 0..1 << 32, step);
             let ordinary = ORDINARY.map(|range| largest_error(function, exact, range, 251));
             let (error, x) =
                 ordinary.into_iter().fold(everywhere, |most, next| if next.0 > most.0 { next } else { most });
@@ -224,17 +229,4 @@ fn results_are_close_to_the_exact_ones() {
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
-}
-
-#[test]
-#[ignore = "takes an hour: all numbers, for the table in KERNELS.md"]
-fn largest_errors_of_all_numbers() {
-    let only = std::env::var("FUNCTION").ok();
-    for (function, _) in FUNCTIONS {
-        let name = format!("{function:?}");
-        if let Some((exact, _)) = exact(function).filter(|_| only.as_ref().is_none_or(|only| name.starts_with(only))) {
-            let (error, x) = largest_error(function, exact, 0..1 << 32, 1);
-            println!("{name}: {error:.3} at {x:e}");
-        }
-    }
 }
