@@ -28,6 +28,7 @@ mod lanes;
 #[cfg(test)]
 mod numbers;
 mod parallel;
+mod pool;
 pub mod reference;
 mod rows;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use int8::{
 };
 pub use isa::Isa;
 pub use parallel::{Parallel, Sequential};
+pub use pool::{average_pool, max_pool};
 pub use rows::{
     BatchNorm, CumulativeSum, Reduction, batch_norm, cumulative_sum, group_norm, layer_norm, log_softmax, lp_normalize,
     reduce, rms_norm, softmax,

@@ -52,12 +52,15 @@ fn place(call: &Call<'_>) -> Result<Place, String> {
         "Cast" if known && (!floats || matches!(call.attribute("to"), Some(Attribute::Int(1 | 9 | 10 | 11 | 16)))) => {
             Ok(Place::Library)
         }
-        "Cast" => Err("conversions of floats to integers have no reproducible kernel yet".to_owned()),
+        "CastLike" if known && (!floats || call.input(1)?.ty.is_float()) => Ok(Place::Library),
+        "Cast" | "CastLike" => Err("conversions of floats to integers have no reproducible kernel yet".to_owned()),
         _ if known && !floats => integers(operator),
         _ if !call.inputs.iter().flatten().all(|value| value.ty == DataType::F32 || !value.ty.is_float()) || !known => {
             Err("reproducible kernels take 32-bit floats; convert the model to them".to_owned())
         }
-        "Abs" | "Add" | "Ceil" | "Div" | "Floor" | "Mul" | "Neg" | "Round" | "Sub" => Ok(Place::Library),
+        "Abs" | "Add" | "ArgMax" | "ArgMin" | "Ceil" | "Div" | "Floor" | "Mul" | "Neg" | "Round" | "Sub" => {
+            Ok(Place::Library)
+        }
         _ => kernel(call),
     }
 }
@@ -118,6 +121,7 @@ fn kernel(call: &Call<'_>) -> Result<Place, String> {
         | "Tan"
         | "Tanh"
         | "GlobalAveragePool" => {}
+        "AveragePool" | "LpNormalization" | "RMSNormalization" => {}
         "MaxPool" if call.int("storage_order", 0)? == 0 => {}
         "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean" | "ReduceMin"
         | "ReduceProd" | "ReduceSum" | "ReduceSumSquare"

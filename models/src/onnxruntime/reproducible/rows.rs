@@ -1,7 +1,7 @@
 //! Operators on rows of elements.
 
 use super::operator::{Compute, Definition, Input, axis, fail, floats, give, input};
-use depx_kernels::{Isa, Reduction, layer_norm, log_softmax, reduce, softmax};
+use depx_kernels::{Isa, Reduction, layer_norm, log_softmax, lp_normalize, reduce, rms_norm, softmax};
 use ort::operator::{ComputeContext, KernelContext};
 
 macro_rules! reduction {
@@ -20,6 +20,12 @@ pub(super) const DEFINITIONS: &[Definition] = &[
         name: "LayerNormalization",
         inputs: &[Input::Floats, Input::OptionalFloats, Input::OptionalFloats],
         prepare: layer_normalization,
+    },
+    Definition { name: "LpNormalization", inputs: &[Input::Floats], prepare: lp_normalization },
+    Definition {
+        name: "RMSNormalization",
+        inputs: &[Input::Floats, Input::OptionalFloats],
+        prepare: rms_normalization,
     },
     Definition {
         name: "LogSoftmax",
@@ -76,6 +82,49 @@ fn layer_normalization(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Com
         give(context, &shape, |y| {
             if !y.is_empty() {
                 layer_norm(isa, x, length, scale, bias, epsilon, y);
+            }
+            Ok(())
+        })
+    }))
+}
+
+fn rms_normalization(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
+    let along: i64 = context.get("axis").unwrap_or(-1);
+    let epsilon: f32 = context.get("epsilon").unwrap_or(1e-5);
+    Ok(Box::new(move |context| {
+        let scale = context.input(1)?;
+        let scale = scale.as_ref().map(floats).transpose()?.map(|(_, scale)| scale);
+        let x = input(context, 0)?;
+        let (shape, x) = floats(&x)?;
+        let along = axis(along, shape.len())?;
+        let length = shape[along..].iter().product();
+        if scale.is_some_and(|scale| scale.len() != length) {
+            return fail(format!("its scale must have {length} elements"));
+        }
+        give(context, &shape, |y| {
+            if !y.is_empty() {
+                rms_norm(isa, x, length, scale, epsilon, y);
+            }
+            Ok(())
+        })
+    }))
+}
+
+fn lp_normalization(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
+    let along: i64 = context.get("axis").unwrap_or(-1);
+    let p = match context.get::<i64>("p").unwrap_or(2) {
+        1 => 1,
+        2 => 2,
+        p => return fail(format!("a norm of order {p} has no reproducible kernel")),
+    };
+    Ok(Box::new(move |context| {
+        let x = input(context, 0)?;
+        let (shape, x) = floats(&x)?;
+        let along = axis(along, shape.len())?;
+        let inner = shape[along + 1..].iter().product();
+        give(context, &shape, |y| {
+            if !y.is_empty() {
+                lp_normalize(isa, p, x, shape[along], inner, y);
             }
             Ok(())
         })

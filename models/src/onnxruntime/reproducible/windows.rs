@@ -7,6 +7,7 @@ use ort::value::DynTensorValueType;
 
 pub(super) const DEFINITIONS: &[Definition] = &[
     Definition { name: "Conv", inputs: &[Input::Floats, Input::Floats, Input::OptionalFloats], prepare: conv },
+    Definition { name: "AveragePool", inputs: &[Input::Floats], prepare: average_pool },
     Definition { name: "MaxPool", inputs: &[Input::Floats], prepare: max_pool },
 ];
 
@@ -32,14 +33,15 @@ impl Motion {
         }
     }
 
-    /// The window of this kernel over an image; dimensions that are not there come first and are 1 long.
-    fn window(&self, kernel: &[usize], image: &[usize]) -> ort::Result<(Window, Axes)> {
+    /// The window of this kernel over an image, the image's size, and its padding at the end of each axis without what outputs need that
+    /// end outside; dimensions that are not there come first and are 1 long.
+    fn window(&self, kernel: &[usize], image: &[usize]) -> ort::Result<(Window, Axes, Axes)> {
         let rank = kernel.len();
         if rank == 0 || rank > 3 || image.len() != rank {
             return fail(format!("{rank} dimensions are too few or too many, or not those of the input"));
         }
         let mut window = Window::new([1; 3]);
-        let mut axes: Axes = [1; 3];
+        let (mut axes, mut ends): (Axes, Axes) = ([1; 3], [0; 3]);
         for axis in 0..rank {
             let at = 3 - rank + axis;
             let positive = |list: &[i64], default| match list.get(axis) {
@@ -69,6 +71,7 @@ impl Motion {
                     _ => return fail("pads must be two for each dimension and not negative"),
                 },
             };
+            ends[at] = window.pads_end[at];
             if self.ceil {
                 let begin = window.pads_begin[at];
                 let padded = begin + image[axis] + window.pads_end[at];
@@ -80,7 +83,7 @@ impl Motion {
                 }
             }
         }
-        Ok((window, axes))
+        Ok((window, axes, ends))
     }
 }
 
@@ -105,7 +108,7 @@ fn conv(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
         if groups == 0 || filters % groups != 0 || channels != of_group * groups {
             return fail(format!("{groups} groups of {of_group} channels do not fit {channels} and {filters} filters"));
         }
-        let (window, axes) = motion.window(kernel, image)?;
+        let (window, axes, _) = motion.window(kernel, image)?;
         if packed.as_ref().is_none_or(|(known, _)| !constant || *known != window) {
             packed = Some((window, PackedFilters::new(isa, w, [filters, of_group], groups, window)));
         }
@@ -124,54 +127,32 @@ fn conv(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
     }))
 }
 
-/// The largest element under the window, in the order of memory: `x > largest ? x : largest`, beginning with -∞; padding is not
-/// looked at. Of zeros the first one stays. A NaN is passed by, as the library does.
 fn max_pool(context: &KernelContext<'_>, _: Isa) -> ort::Result<Compute> {
+    pool(context, |_, x, spatial, window, _, y| depx_kernels::max_pool(x, spatial, window, y))
+}
+
+fn average_pool(context: &KernelContext<'_>, _: Isa) -> ort::Result<Compute> {
+    pool(context, |padding, x, spatial, window, ends, y| {
+        depx_kernels::average_pool(x, spatial, window, padding.then_some(ends), y);
+    })
+}
+
+/// Pools planes, of this size, under windows, without what windows look beyond the padding; whether padding counts comes first, and how
+/// much there is at the end of each axis last.
+type Pool = fn(bool, &[f32], Axes, Window, Axes, &mut [f32]);
+
+fn pool(context: &KernelContext<'_>, kernel: Pool) -> ort::Result<Compute> {
     let motion = Motion::of(context);
-    let kernel = sizes(&context.get::<Vec<i64>>("kernel_shape").unwrap_or_default())?;
+    let size = sizes(&context.get::<Vec<i64>>("kernel_shape").unwrap_or_default())?;
+    let padding = context.get::<i64>("count_include_pad").unwrap_or(0) != 0;
     Ok(Box::new(move |context| {
         let x = input(context, 0)?;
         let (x_shape, x) = floats(&x)?;
         let &[batch, channels, ref image @ ..] = &x_shape[..] else { return fail("its input must have channels") };
-        let (window, axes) = motion.window(&kernel, image)?;
-        let outputs = window.output(axes);
-        give(context, &shape(&[batch, channels], outputs, kernel.len()), |output| {
-            let (plane, plane_out) = (axes.iter().product::<usize>(), outputs.iter().product::<usize>());
-            if plane_out > 0 {
-                for (channel, output) in output.chunks_mut(plane_out).enumerate() {
-                    largest(&x[channel * plane..][..plane], axes, &window, outputs, output);
-                }
-            }
+        let (window, axes, ends) = motion.window(&size, image)?;
+        give(context, &shape(&[batch, channels], window.output(axes), size.len()), |output| {
+            kernel(padding, x, axes, window, ends, output);
             Ok(())
         })
     }))
-}
-
-fn largest(x: &[f32], axes: Axes, window: &Window, outputs: Axes, output: &mut [f32]) {
-    // The positions under the window along an axis, for one output.
-    let under = |axis: usize, output: usize| {
-        let first = output * window.strides[axis];
-        (0..window.kernel[axis])
-            .filter_map(move |tap| (first + tap * window.dilations[axis]).checked_sub(window.pads_begin[axis]))
-            .filter(move |&position| position < axes[axis])
-    };
-    let mut outputs_in_order = output.iter_mut();
-    for i in 0..outputs[0] {
-        for j in 0..outputs[1] {
-            for k in 0..outputs[2] {
-                let mut largest = f32::NEG_INFINITY;
-                for a in under(0, i) {
-                    for b in under(1, j) {
-                        let row = &x[(a * axes[1] + b) * axes[2]..][..axes[2]];
-                        for c in under(2, k) {
-                            largest = if row[c] > largest { row[c] } else { largest };
-                        }
-                    }
-                }
-                if let Some(output) = outputs_in_order.next() {
-                    *output = largest;
-                }
-            }
-        }
-    }
 }
