@@ -3,9 +3,13 @@
 use crate::lanes::Lanes;
 use std::sync::LazyLock;
 
-/// An instruction set. Which one runs a kernel decides its speed and nothing else.
+/// An instruction set that this processor has. Which one runs a kernel decides its speed and nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Isa {
+pub struct Isa(Instructions);
+
+/// Instruction sets. Only those that are there are put into an [`Isa`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Instructions {
     /// Whatever the program was compiled for, one lane at a time.
     Portable,
     /// AVX2 and FMA: 8 lanes.
@@ -32,24 +36,27 @@ pub(crate) trait Kernel {
 }
 
 impl Isa {
+    /// Whatever the program was compiled for, one lane at a time: what every processor has.
+    pub const PORTABLE: Isa = Isa(Instructions::Portable);
+
     /// The instruction sets that this processor has, the fastest last.
     pub fn available() -> Vec<Isa> {
-        let mut available = vec![Isa::Portable];
+        let mut available = vec![Isa::PORTABLE];
         #[cfg(target_arch = "x86_64")]
         {
             let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            available.extend(has_avx2.then_some(Isa::Avx2));
-            available.extend((has_avx2 && is_x86_feature_detected!("avx512f")).then_some(Isa::Avx512));
+            available.extend(has_avx2.then_some(Isa(Instructions::Avx2)));
+            available.extend((has_avx2 && is_x86_feature_detected!("avx512f")).then_some(Isa(Instructions::Avx512)));
         }
         #[cfg(target_arch = "aarch64")]
-        available.extend(std::arch::is_aarch64_feature_detected!("neon").then_some(Isa::Neon));
+        available.extend(std::arch::is_aarch64_feature_detected!("neon").then_some(Isa(Instructions::Neon)));
         available
     }
 
     /// If it can be had here.
     #[cfg(test)]
     pub(crate) fn wide() -> Option<Isa> {
-        (Isa::available().len() > 1).then_some(Isa::Wide)
+        (Isa::available().len() > 1).then_some(Isa(Instructions::Wide))
     }
 
     /// The fastest that this processor has.
@@ -58,22 +65,26 @@ impl Isa {
         *BEST
     }
 
+    pub(crate) fn instructions(self) -> Instructions {
+        self.0
+    }
+
     /// Runs a kernel with these instructions.
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self {
-            Isa::Portable => kernel.run::<f32>(),
+        match self.0 {
+            Instructions::Portable => kernel.run::<f32>(),
             // SAFETY: what is not available is never made, see `available`.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => unsafe { avx2(kernel) },
+            Instructions::Avx2 => unsafe { avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { avx512(kernel) },
+            Instructions::Avx512 => unsafe { avx512(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon => unsafe { neon(kernel) },
+            Instructions::Neon => unsafe { neon(kernel) },
             // SAFETY: see `wide`.
             #[cfg(test)]
-            Isa::Wide => unsafe { wide(kernel) },
+            Instructions::Wide => unsafe { wide(kernel) },
         }
     }
 }

@@ -294,7 +294,7 @@ mod tests {
                 let [mut b, mut c] = [VALUES; 2];
                 b.rotate_left(turn);
                 c.rotate_left(other);
-                let expected = Isa::Portable.run(Everything(&VALUES, &b, &c));
+                let expected = Isa::PORTABLE.run(Everything(&VALUES, &b, &c));
                 for isa in Isa::available().into_iter().chain(Isa::wide()) {
                     assert_eq!(isa.run(Everything(&VALUES, &b, &c)), expected, "{isa:?}");
                 }

@@ -1,6 +1,7 @@
 //! Several 32-bit sums side by side, each of products of pairs of 16-bit integers.
 
 use crate::Isa;
+use crate::isa::Instructions;
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]
@@ -120,24 +121,24 @@ pub(crate) trait PairKernel {
 
 /// How many lanes there are. AVX-512F has no multiplication of 16-bit integers, so that its processors use AVX2.
 pub(crate) fn lanes(isa: Isa) -> usize {
-    match isa {
+    match isa.instructions() {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => 8,
+        Instructions::Avx2 | Instructions::Avx512 => 8,
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => 4,
+        Instructions::Neon => 4,
         _ => 1,
     }
 }
 
 /// Runs a kernel with these instructions.
 pub(crate) fn run<K: PairKernel>(isa: Isa, kernel: K) {
-    match isa {
+    match isa.instructions() {
         // SAFETY: an instruction set that is not available is never made, and AVX-512 is only with AVX2.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => unsafe { avx2(kernel) },
+        Instructions::Avx2 | Instructions::Avx512 => unsafe { avx2(kernel) },
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon => unsafe { neon(kernel) },
+        Instructions::Neon => unsafe { neon(kernel) },
         _ => kernel.run::<i32>(),
     }
 }

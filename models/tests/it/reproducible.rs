@@ -32,7 +32,7 @@ fn numbers(count: usize) -> Vec<f32> {
 /// Runs a model with every instruction set, which must agree, and gives their result and the library's.
 fn both(library: &OnnxRuntime, onnx: &[u8], inputs: &[Tensor]) -> (Vec<Tensor>, Vec<Tensor>) {
     let run = |isa| Reproducible::with_isa(library.clone(), isa).load(onnx).unwrap().run(inputs).unwrap();
-    let expected = run(Isa::Portable);
+    let expected = run(Isa::PORTABLE);
     for isa in Isa::available() {
         assert!(run(isa) == expected, "{isa:?}");
     }
