@@ -1,13 +1,13 @@
 //! Fingerprints of what kernels make of fixed numbers: results that change need another version.
 
-use crate::numbers::{Random, SPECIAL, fingerprint};
+use crate::samples::{Random, SPECIAL, hash};
 use crate::*;
 
 /// Special numbers, random bits, and numbers of the sizes that networks have.
 fn numbers() -> Vec<f32> {
     let mut random = Random::new(6);
     let mut numbers = SPECIAL.to_vec();
-    numbers.extend((0..1000).map(|_| f32::from_bits(random.bits())));
+    numbers.extend((0..1000).map(|_| f32::from_bits(random.word())));
     numbers.extend((0..3000).map(|_| random.between(-12.0, 12.0)));
     numbers
 }
@@ -25,21 +25,21 @@ fn fingerprints(isa: Isa) -> Vec<(String, u64)> {
     let mut output = vec![0.0; numbers.len()];
     for (function, _) in elementwise::FUNCTIONS {
         function.apply(isa, &numbers, &mut output);
-        all.push((format!("{function:?}"), fingerprint(&output)));
+        all.push((format!("{function:?}"), hash(&output)));
     }
     let exponents: Vec<f32> = numbers.iter().rev().copied().collect();
     pow(isa, &numbers, &exponents, &mut output);
-    all.push(("pow".to_owned(), fingerprint(&output)));
+    all.push(("pow".to_owned(), hash(&output)));
 
     for reduction in rows::REDUCTIONS {
         let mut output = vec![0.0; 12];
         reduce(isa, reduction, &rows, 333, 1, &mut output);
-        all.push((format!("{reduction:?}"), fingerprint(&output)));
+        all.push((format!("{reduction:?}"), hash(&output)));
     }
     let mut output = vec![0.0; rows.len()];
     let mut add = |name: &str, kernel: &dyn Fn(&mut [f32])| {
         kernel(&mut output);
-        all.push((name.to_owned(), fingerprint(&output)));
+        all.push((name.to_owned(), hash(&output)));
     };
     let whole = CumulativeSum::default();
     add("softmax", &|output| softmax(isa, &rows, 333, 1, output));

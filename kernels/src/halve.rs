@@ -2,6 +2,7 @@
 
 use crate::lanes::Lanes;
 use crate::two::Two;
+use crate::vector::Vector;
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
 #[cfg(target_arch = "x86_64")]

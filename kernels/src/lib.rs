@@ -25,8 +25,6 @@ mod isa;
     reason = "each is one instruction, for which its trait states what it needs"
 )]
 mod lanes;
-#[cfg(test)]
-mod numbers;
 mod parallel;
 mod pool;
 pub mod reference;
@@ -35,6 +33,8 @@ mod rows;
 mod samples;
 #[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
 mod two;
+#[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
+mod vector;
 
 pub use conv::{Axes, PackedFilters, PackedTransposedFilters, Window, convolution, transposed_convolution};
 pub use elementwise::{Unary, pow};

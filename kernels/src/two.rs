@@ -4,6 +4,7 @@
 use crate::bits::Bits;
 use crate::doubles::Doubles;
 use crate::lanes::Lanes;
+use crate::vector::Vector;
 
 /// The lower lanes and the upper.
 #[derive(Clone, Copy)]
@@ -35,31 +36,25 @@ macro_rules! shifts {
     };
 }
 
-/// What goes to memory and comes from there.
-macro_rules! memory {
-    ($of:ident, $number:ty) => {
-        const LANES: usize = 2 * $of::LANES;
+impl<V: Vector> Vector for Two<V> {
+    type Number = V::Number;
+    const LANES: usize = 2 * V::LANES;
 
-        #[inline(always)]
-        unsafe fn load(from: *const $number) -> Self {
-            unsafe { Two($of::load(from), $of::load(from.add($of::LANES))) }
+    #[inline(always)]
+    unsafe fn load(from: *const V::Number) -> Self {
+        unsafe { Two(V::load(from), V::load(from.add(V::LANES))) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut V::Number) {
+        unsafe {
+            self.0.store(to);
+            self.1.store(to.add(V::LANES));
         }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut $number) {
-            unsafe {
-                self.0.store(to);
-                self.1.store(to.add($of::LANES));
-            }
-        }
-        #[inline(always)]
-        unsafe fn splat(value: $number) -> Self {
-            unsafe { Two($of::splat(value), $of::splat(value)) }
-        }
-    };
-}
-
-impl<L: Lanes> Lanes for Two<L> {
-    memory! { L, f32 }
+    }
+    #[inline(always)]
+    unsafe fn splat(value: V::Number) -> Self {
+        unsafe { Two(V::splat(value), V::splat(value)) }
+    }
     both! {
         add(other);
         sub(other);
@@ -69,9 +64,14 @@ impl<L: Lanes> Lanes for Two<L> {
         fma(factor, sum);
         max(other);
         min(other);
+        select_greater(other, then, otherwise);
+    }
+}
+
+impl<L: Lanes> Lanes for Two<L> {
+    both! {
         abs();
         copysign(sign);
-        select_greater(other, then, otherwise);
     }
 }
 
@@ -141,17 +141,7 @@ impl<L: Lanes> Bits for Two<L> {
 }
 
 impl<D: Doubles> Doubles for Two<D> {
-    memory! { D, f64 }
     both! {
-        add(other);
-        sub(other);
-        mul(other);
-        div(other);
-        sqrt();
-        fma(factor, sum);
-        max(other);
-        min(other);
-        select_greater(other, then, otherwise);
         and(other);
         or(other);
         add_integer(other);

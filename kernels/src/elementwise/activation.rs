@@ -7,8 +7,8 @@ use super::exponential::{Exponential, exp_minus_one, exp2_of_remainder, root_of_
 use super::map::{Function, polynomial};
 use crate::bits::Bits;
 use crate::coefficients::{GELU_TANH_CUBIC, GELU_TANH_LINEAR, LOG1P, ROUND_DOUBLE};
-use crate::doubles::Doubles;
 use crate::lanes::Lanes;
+use crate::vector::Vector;
 
 /// x or, if that is more, -0; of both zeros x.
 ///

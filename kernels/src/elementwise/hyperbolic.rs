@@ -3,8 +3,8 @@
 use super::double::{exp_minus_one, log_one_plus};
 use super::map::Function;
 use crate::bits::Bits;
-use crate::doubles::Doubles;
 use crate::lanes::Lanes;
+use crate::vector::Vector;
 
 #[derive(Clone, Copy)]
 pub(super) struct Sinh;

@@ -5,6 +5,7 @@ use crate::bits::Bits;
 use crate::coefficients::{ASIN, ATAN, HALF_PI_HIGH};
 use crate::doubles::Doubles;
 use crate::lanes::Lanes;
+use crate::vector::Vector;
 
 /// What arcsin t and arccos t are made of, for t = |x|: whether t is over ½ (as a number over zero), and the arc sine of t or, if it
 /// is, of √((1 - t) / 2), which is half the arc cosine of t.

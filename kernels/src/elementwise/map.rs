@@ -4,6 +4,7 @@ use crate::doubles::Doubles;
 use crate::isa::Kernel;
 use crate::lanes::Lanes;
 use crate::two::Two;
+use crate::vector::Vector;
 
 /// A function of one number, in each lane.
 pub(crate) trait Function: Copy {

@@ -75,6 +75,13 @@ pub enum Unary {
     HardSwish,
     /// x, or zero if that is more.
     Relu,
+    /// x, or `low` if that is more, and then `high` if that is less.
+    Clip {
+        /// The lower bound.
+        low: f32,
+        /// The upper bound.
+        high: f32,
+    },
     /// x, or alpha x for negative x.
     LeakyRelu {
         /// The factor.
@@ -165,6 +172,7 @@ impl Unary {
             Unary::HardSigmoid { alpha, beta } => run!(simple::HardSigmoid { alpha, beta }),
             Unary::HardSwish => run!(simple::HardSwish),
             Unary::Relu => run!(simple::Relu),
+            Unary::Clip { low, high } => run!(simple::Clip { low, high }),
             Unary::LeakyRelu { alpha } => run!(simple::LeakyRelu { alpha }),
             Unary::Softsign => run!(simple::Softsign),
             Unary::Reciprocal => run!(simple::Reciprocal),

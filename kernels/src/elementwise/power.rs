@@ -4,9 +4,9 @@ use super::double::{exp, log};
 use super::map::Function;
 use crate::Isa;
 use crate::bits::Bits;
-use crate::doubles::Doubles;
 use crate::isa::Kernel;
 use crate::lanes::Lanes;
+use crate::vector::Vector;
 
 /// Writes each element of `base` to the power of that of `exponent` to `output`. All of x⁰ and 1ʸ are 1, whatever x and y; a negative
 /// finite number to a power that is not an integer is a NaN.

@@ -43,6 +43,20 @@ impl Function for Relu {
 }
 
 #[derive(Clone, Copy)]
+pub(super) struct Clip {
+    pub(super) low: f32,
+    pub(super) high: f32,
+}
+
+impl Function for Clip {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(self, x: L) -> L {
+        // SAFETY: the caller's.
+        unsafe { L::splat(self.high).min(L::splat(self.low).max(x)) }
+    }
+}
+
+#[derive(Clone, Copy)]
 pub(super) struct LeakyRelu {
     pub(super) alpha: f32,
 }

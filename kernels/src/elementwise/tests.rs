@@ -1,13 +1,13 @@
 //! Bits against the reference, accuracy against double precision, and hashes that notice a change of either.
 
 use super::*;
-use crate::numbers::{Random, SPECIAL, fingerprint, same_bits};
 use crate::reference;
+use crate::samples::{Random, SPECIAL, hash, isas, same_bits};
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_PI_2, FRAC_PI_4, SQRT_2};
 use std::ops::Range;
 
 /// Every function, and numbers around which it changes its formula or its kind of result.
-pub(crate) const FUNCTIONS: [(Unary, &[f32]); 36] = [
+pub(crate) const FUNCTIONS: [(Unary, &[f32]); 38] = [
     (Unary::Exp, &[-104.0, 89.0, 88.722_84, -87.336_54, -103.972_08]),
     (Unary::Log, &[1.0, FRAC_1_SQRT_2, SQRT_2, f32::MIN_POSITIVE]),
     (Unary::Erf, &[1.0, 3.95]),
@@ -25,6 +25,8 @@ pub(crate) const FUNCTIONS: [(Unary, &[f32]); 36] = [
     (Unary::HardSigmoid { alpha: 0.2, beta: 0.5 }, &[2.5, -2.5]),
     (Unary::HardSwish, &[3.0, -3.0]),
     (Unary::Relu, &[]),
+    (Unary::Clip { low: -1.5, high: 6.0 }, &[-1.5, 6.0]),
+    (Unary::Clip { low: 2.0, high: 1.0 }, &[]),
     (Unary::LeakyRelu { alpha: 0.01 }, &[]),
     (Unary::Softsign, &[]),
     (Unary::Reciprocal, &[]),
@@ -54,7 +56,7 @@ fn inputs(borders: &[f32]) -> Vec<f32> {
         let bits = border.to_bits();
         inputs.extend((bits - 8..bits + 8).flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)]));
     }
-    inputs.extend((0..4000).map(|_| f32::from_bits(random.bits())));
+    inputs.extend((0..4000).map(|_| f32::from_bits(random.word())));
     inputs.extend((0..4000).map(|_| random.between(-20.0, 20.0)));
     inputs.extend((0..2000).map(|_| random.between(-120.0, 120.0)));
     inputs
@@ -65,7 +67,7 @@ fn every_instruction_set_gives_the_bits_of_the_reference() {
     for (function, borders) in FUNCTIONS {
         let inputs = inputs(borders);
         let expected: Vec<f32> = inputs.iter().map(|x| reference::unary(function, *x)).collect();
-        for isa in Isa::available() {
+        for isa in isas() {
             let mut outputs = vec![0.0; inputs.len()];
             function.apply(isa, &inputs, &mut outputs);
             for ((x, expected), output) in inputs.iter().zip(&expected).zip(&outputs) {
@@ -83,7 +85,7 @@ fn lengths_change_no_bit() {
     for length in (0..=130).chain([1000, 1021]) {
         let inputs: Vec<f32> = inputs(&[]).into_iter().skip(length).take(length).collect();
         let expected: Vec<f32> = inputs.iter().map(|x| reference::unary(Unary::Sin, *x)).collect();
-        for isa in Isa::available() {
+        for isa in isas() {
             // What follows the output stays as it is.
             let mut outputs = vec![7.0; length + 16];
             Unary::Sin.apply(isa, &inputs, &mut outputs[..length]);
@@ -91,7 +93,7 @@ fn lengths_change_no_bit() {
             assert_eq!(outputs[length..], [7.0; 16]);
             let mut in_place = inputs.clone();
             Unary::Sin.apply_in_place(isa, &mut in_place);
-            assert_eq!(fingerprint(&in_place), fingerprint(&expected));
+            assert_eq!(hash(&in_place), hash(&expected));
         }
     }
 }
@@ -102,10 +104,10 @@ fn powers_have_the_bits_of_the_reference_and_the_special_cases_of_the_standard()
     let special: Vec<f32> = SPECIAL.into_iter().chain([2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 16_777_215.0, 1e10]).collect();
     let mut pairs: Vec<(f32, f32)> =
         special.iter().flat_map(|base| special.iter().map(|exponent| (*base, *exponent))).collect();
-    pairs.extend((0..4000).map(|_| (f32::from_bits(random.bits()), random.between(-3.0, 3.0))));
+    pairs.extend((0..4000).map(|_| (f32::from_bits(random.word()), random.between(-3.0, 3.0))));
     pairs.extend((0..4000).map(|_| (random.between(0.0, 9.0), random.between(-40.0, 40.0))));
     let (bases, exponents): (Vec<f32>, Vec<f32>) = pairs.iter().copied().unzip();
-    for isa in Isa::available() {
+    for isa in isas() {
         let mut outputs = vec![0.0; pairs.len()];
         pow(isa, &bases, &exponents, &mut outputs);
         for ((x, y), output) in pairs.iter().zip(&outputs) {

@@ -5,8 +5,8 @@ use crate::bits::Bits;
 use crate::coefficients::{
     COS, COS_DOUBLE, HALF_PI_HIGH, HALF_PI_LOW, LARGE_ANGLE, ROUND_DOUBLE, SIN, SIN_DOUBLE, TURNS, TWO_OVER_PI,
 };
-use crate::doubles::Doubles;
 use crate::lanes::Lanes;
+use crate::vector::Vector;
 
 /// x = quadrant × π/2 + remainder, where |remainder| <= π/4 and a little: the quadrant as an integer, right modulo 4, and the
 /// remainder.

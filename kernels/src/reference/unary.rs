@@ -28,6 +28,10 @@ pub fn unary(function: Unary, x: f32) -> f32 {
                 x
             }
         }
+        Unary::Clip { low, high } => {
+            let raised = if x < low { low } else { x };
+            if raised > high { high } else { raised }
+        }
         Unary::LeakyRelu { alpha } => {
             if x < 0.0 {
                 x * alpha

@@ -6,6 +6,7 @@
 use crate::elementwise::Function;
 use crate::halve::{Halve, Merge};
 use crate::lanes::Lanes;
+use crate::vector::Vector;
 
 pub(super) const ACCUMULATORS: usize = 64;
 /// Accumulators of columns that are computed at a time: as many as there are registers for.

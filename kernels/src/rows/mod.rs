@@ -5,6 +5,7 @@
 //! same, see `fold`. Any range of the outer axis can be computed by itself, which is how callers use several threads.
 
 mod cumulative;
+mod each;
 mod fold;
 mod normalize;
 mod reduce;

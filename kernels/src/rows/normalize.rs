@@ -1,5 +1,6 @@
 //! Normalisations: what a row, or a group of channels, is scaled by follows from its own elements, or is given.
 
+use super::each::{EachRow, Row, check};
 use super::fold::{Fold, Nothing, Sum, SumOfMagnitudes, SumOfSquaredDeviations, SumOfSquares, fold, fold_columns};
 use crate::Isa;
 use crate::elementwise::{Function, map};
@@ -325,69 +326,53 @@ impl Function for Line {
 ///
 /// If `p` is another number, `axis` or `inner` is zero, or the lengths are not those of the shape.
 pub fn lp_normalize(isa: Isa, p: u32, input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
-    assert!(inner > 0, "elements are [outer, {axis}, {inner}]");
-    check_rows(input, axis * inner, output);
+    check(input, axis, inner, output);
     match p {
-        1 => isa.run(LpNormalize { fold: SumOfMagnitudes, root: false, input, axis, inner, output }),
-        2 => isa.run(LpNormalize { fold: SumOfSquares, root: true, input, axis, inner, output }),
+        1 => isa.run(EachRow {
+            row: OverNorm { fold: SumOfMagnitudes, root: false },
+            input,
+            axis,
+            inner,
+            results: axis,
+            output,
+        }),
+        2 => isa.run(EachRow {
+            row: OverNorm { fold: SumOfSquares, root: true },
+            input,
+            axis,
+            inner,
+            results: axis,
+            output,
+        }),
         _ => panic!("a norm with p = {p}"),
     }
 }
 
-struct LpNormalize<'a, F> {
+#[derive(Clone, Copy)]
+struct OverNorm<F> {
     fold: F,
     root: bool,
-    input: &'a [f32],
-    axis: usize,
-    inner: usize,
-    output: &'a mut [f32],
 }
 
-impl<F: Fold> Kernel for LpNormalize<'_, F> {
-    type Output = ();
-
+impl<F: Fold> Row for OverNorm<F> {
     #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let LpNormalize { fold: how, root, input, axis, inner, output } = self;
-        for (rows, results) in input.chunks_exact(axis * inner).zip(output.chunks_exact_mut(axis * inner)) {
-            let (rows, results) = (rows.as_ptr(), results.as_mut_ptr());
-            // SAFETY: a kernel runs where its instructions are; columns and their lanes are less than `inner`.
-            unsafe {
-                if inner == 1 {
-                    let norm = fold::<L, F>(how, rows, axis);
-                    map::<L, _>(Share(if root { norm.sqrt() } else { norm }), rows, results, axis);
-                    continue;
-                }
-                let whole = inner - inner % L::LANES;
-                for column in (0..whole).step_by(L::LANES) {
-                    share_of_columns::<L, F>(how, root, rows.add(column), results.add(column), axis, inner);
-                }
-                for column in whole..inner {
-                    share_of_columns::<f32, F>(how, root, rows.add(column), results.add(column), axis, inner);
-                }
-            }
+    unsafe fn of_row<L: Lanes>(self, row: *const f32, results: *mut f32, length: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            let norm = fold::<L, F>(self.fold, row, length);
+            map::<L, _>(Share(if self.root { norm.sqrt() } else { norm }), row, results, length);
         }
     }
-}
 
-/// # Safety
-///
-/// As for [`fold_columns`], and for `results` as for `first`.
-#[inline(always)]
-unsafe fn share_of_columns<L: Lanes, F: Fold>(
-    how: F,
-    root: bool,
-    first: *const f32,
-    results: *mut f32,
-    length: usize,
-    stride: usize,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        let norm = fold_columns::<L, F>(how, Nothing, first, length, stride);
-        let norm = if root { norm.sqrt() } else { norm };
-        for index in 0..length {
-            share(L::load(first.add(index * stride)), norm).store(results.add(index * stride));
+    #[inline(always)]
+    unsafe fn of_columns<L: Lanes>(self, first: *const f32, results: *mut f32, length: usize, stride: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            let norm = fold_columns::<L, F>(self.fold, Nothing, first, length, stride);
+            let norm = if self.root { norm.sqrt() } else { norm };
+            for index in 0..length {
+                share(L::load(first.add(index * stride)), norm).store(results.add(index * stride));
+            }
         }
     }
 }

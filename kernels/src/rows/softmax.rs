@@ -1,12 +1,13 @@
 //! Softmax and its logarithm.
 
+use super::each::{EachRow, Row, check};
 use super::fold::{ACCUMULATORS, LargestNumber, Nothing, Sum, accumulate_rest, fold, fold_columns};
 use crate::Isa;
 use crate::elementwise::{ExpOfDifference, Function, Log, map};
 use crate::halve::Halve;
-use crate::isa::Kernel;
 use crate::lanes::Lanes;
 use crate::two::Two;
+use crate::vector::Vector;
 
 /// Writes e^(x - m) over its sum to `output`, both of shape `[outer, axis, inner]`, where m is the largest element of a row. A row with a
 /// NaN, with ∞, or of nothing but -∞ becomes NaNs.
@@ -16,7 +17,7 @@ use crate::two::Two;
 /// If `axis` or `inner` is zero, or the lengths are not those of the shape.
 pub fn softmax(isa: Isa, input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
     check(input, axis, inner, output);
-    isa.run(Softmax { last: Share, input, axis, inner, output });
+    isa.run(EachRow { row: Softmax(Share), input, axis, inner, results: axis, output });
 }
 
 /// Writes the logarithm of [`softmax`] to `output`: (x - m) - ln(Σ e^(x - m)).
@@ -26,13 +27,7 @@ pub fn softmax(isa: Isa, input: &[f32], axis: usize, inner: usize, output: &mut 
 /// If `axis` or `inner` is zero, or the lengths are not those of the shape.
 pub fn log_softmax(isa: Isa, input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
     check(input, axis, inner, output);
-    isa.run(Softmax { last: Logarithm, input, axis, inner, output });
-}
-
-fn check(input: &[f32], axis: usize, inner: usize, output: &[f32]) {
-    assert!(axis > 0 && inner > 0, "rows have elements");
-    assert!(input.len().is_multiple_of(axis * inner), "elements are [outer, {axis}, {inner}]");
-    assert_eq!(input.len(), output.len(), "as many results as elements");
+    isa.run(EachRow { row: Softmax(Logarithm), input, axis, inner, results: axis, output });
 }
 
 /// How a result is made of an element, its exponential, and what the row has in common.
@@ -84,55 +79,35 @@ impl Last for Logarithm {
     }
 }
 
-struct Softmax<'a, F> {
-    last: F,
-    input: &'a [f32],
-    axis: usize,
-    inner: usize,
-    output: &'a mut [f32],
-}
+#[derive(Clone, Copy)]
+struct Softmax<F>(F);
 
-impl<F: Last> Kernel for Softmax<'_, F> {
-    type Output = ();
-
+impl<F: Last> Row for Softmax<F> {
     #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let Softmax { last, input, axis, inner, output } = self;
-        for (rows, results) in input.chunks_exact(axis * inner).zip(output.chunks_exact_mut(axis * inner)) {
-            let (rows, results) = (rows.as_ptr(), results.as_mut_ptr());
-            // SAFETY: a kernel runs where its instructions are; columns and their lanes are less than `inner`.
-            unsafe {
-                if inner == 1 {
-                    softmax_of_row::<L, F>(last, rows, results, axis);
-                    continue;
-                }
-                let width = 2 * L::LANES;
-                let (twice, once) = (inner - inner % width, inner - inner % L::LANES);
-                for column in (0..twice).step_by(width) {
-                    softmax_of_columns::<Two<L>, F>(rows.add(column), results.add(column), axis, inner);
-                }
-                if twice < once {
-                    softmax_of_columns::<L, F>(rows.add(twice), results.add(twice), axis, inner);
-                }
-                for column in once..inner {
-                    softmax_of_columns::<f32, F>(rows.add(column), results.add(column), axis, inner);
-                }
-            }
+    unsafe fn of_row<L: Lanes>(self, row: *const f32, results: *mut f32, length: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            let largest = fold::<L, _>(LargestNumber, row, length);
+            let sum = write_exponentials::<L>(row, results, length, largest);
+            let from = if F::OF_EXPONENTIALS { results } else { row };
+            map::<L, _>(Finish::<F>(largest, F::common(sum), std::marker::PhantomData), from, results, length);
         }
     }
-}
 
-/// # Safety
-///
-/// Both are valid for `length` elements, and the processor has the lanes' instruction set.
-#[inline(always)]
-unsafe fn softmax_of_row<L: Lanes, F: Last>(_last: F, row: *const f32, results: *mut f32, length: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        let largest = fold::<L, _>(LargestNumber, row, length);
-        let sum = write_exponentials::<L>(row, results, length, largest);
-        let from = if F::OF_EXPONENTIALS { results } else { row };
-        map::<L, _>(Finish::<F>(largest, F::common(sum), std::marker::PhantomData), from, results, length);
+    #[inline(always)]
+    unsafe fn of_columns<L: Lanes>(self, first: *const f32, results: *mut f32, length: usize, stride: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            let largest = fold_columns::<L, _>(LargestNumber, Nothing, first, length, stride);
+            for at in (0..length).map(|index| index * stride) {
+                ExpOfDifference.of(L::load(first.add(at)).sub(largest)).store(results.add(at));
+            }
+            let common = F::common(fold_columns::<L, _>(Sum, Nothing, results, length, stride));
+            let from = if F::OF_EXPONENTIALS { results } else { first };
+            for at in (0..length).map(|index| index * stride) {
+                F::result(L::load(from.add(at)), largest, common).store(results.add(at));
+            }
+        }
     }
 }
 
@@ -151,7 +126,7 @@ impl<F: Last> Function for Finish<F> {
 ///
 /// # Safety
 ///
-/// As for [`softmax_of_row`].
+/// Both are valid for `length` elements, and the processor has the lanes' instruction set.
 #[inline(always)]
 unsafe fn write_exponentials<L: Lanes>(row: *const f32, results: *mut f32, length: usize, largest: f32) -> f32 {
     let mut accumulators = [0.0; ACCUMULATORS];
@@ -216,25 +191,6 @@ impl<F: Function> Function for FromLargest<F> {
     unsafe fn of<L: Lanes>(self, x: L) -> L {
         // SAFETY: the caller's.
         unsafe { self.0.of(x.sub(L::splat(self.1))) }
-    }
-}
-
-/// # Safety
-///
-/// As for [`fold_columns`], and for `results` as for `first`.
-#[inline(always)]
-unsafe fn softmax_of_columns<L: Lanes, F: Last>(first: *const f32, results: *mut f32, length: usize, stride: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        let largest = fold_columns::<L, _>(LargestNumber, Nothing, first, length, stride);
-        for at in (0..length).map(|index| index * stride) {
-            ExpOfDifference.of(L::load(first.add(at)).sub(largest)).store(results.add(at));
-        }
-        let common = F::common(fold_columns::<L, _>(Sum, Nothing, results, length, stride));
-        let from = if F::OF_EXPONENTIALS { results } else { first };
-        for at in (0..length).map(|index| index * stride) {
-            F::result(L::load(from.add(at)), largest, common).store(results.add(at));
-        }
     }
 }
 

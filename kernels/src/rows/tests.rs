@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::Isa;
-use crate::numbers::{Random, SPECIAL, canonical};
 use crate::reference;
+use crate::samples::{Random, SPECIAL, bits, canonical, isas};
 
 pub(crate) const REDUCTIONS: [Reduction; 10] = [
     Reduction::Sum,
@@ -25,13 +25,13 @@ fn lengths() -> impl Iterator<Item = usize> {
 
 /// Rows of ordinary numbers, of special ones, and of ordinary ones with a special one among them.
 fn elements(random: &mut Random, count: usize) -> Vec<f32> {
-    let kind = random.bits() % 4;
-    let at = random.bits() as usize % count.max(1);
-    let special = SPECIAL[random.bits() as usize % SPECIAL.len()];
+    let kind = random.below(4);
+    let at = random.below(count.max(1));
+    let special = SPECIAL[random.below(SPECIAL.len())];
     (0..count)
         .map(|index| match kind {
             0 => random.between(-3.0, 3.0),
-            1 => SPECIAL[random.bits() as usize % SPECIAL.len()],
+            1 => SPECIAL[random.below(SPECIAL.len())],
             2 if index == at => special,
             2 => random.between(-90.0, 90.0),
             _ => random.between(0.5, 1.5),
@@ -48,10 +48,6 @@ fn rows(tensor: &[f32], axis: usize, inner: usize) -> Vec<Vec<f32>> {
         .collect()
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
-    values.iter().map(|value| canonical(*value)).collect()
-}
-
 /// Calls `check` with tensors of many shapes and an instruction set.
 fn for_shapes(inners: &[usize], check: impl Fn(Isa, &[f32], usize, usize)) {
     let mut random = Random::new(3);
@@ -63,7 +59,7 @@ fn for_shapes(inners: &[usize], check: impl Fn(Isa, &[f32], usize, usize)) {
             }
             let outer = if *inner == 1 { 4 } else { 1 };
             let tensor: Vec<f32> = (0..outer).flat_map(|_| elements(&mut random, axis * inner)).collect();
-            for isa in Isa::available() {
+            for isa in isas() {
                 check(isa, &tensor, axis, *inner);
             }
         }
@@ -104,7 +100,7 @@ fn reductions_have_the_bits_of_the_reference_in_every_layout() {
 fn reductions_of_nothing_are_what_sums_start_with() {
     let expected =
         [0.0, f32::NAN, f32::NEG_INFINITY, f32::INFINITY, 1.0, 0.0, 0.0, 0.0, f32::NEG_INFINITY, f32::NEG_INFINITY];
-    for isa in Isa::available() {
+    for isa in isas() {
         for inner in [1, 3, 20] {
             for (reduction, expected) in REDUCTIONS.into_iter().zip(expected) {
                 let mut output = vec![7.0; inner];
@@ -160,7 +156,7 @@ fn norms_of_channels_have_the_bits_of_the_reference() {
     let parameters = BatchNorm { scale: &scale, bias: &bias, mean: &mean, variance: &variance, epsilon: 1e-3 };
     for positions in [1, 3, 8, 17, 49, 64, 65, 200] {
         let input = elements(&mut random, 2 * 6 * positions);
-        for isa in Isa::available() {
+        for isa in isas() {
             let mut output = vec![7.0; input.len()];
             for groups in [1, 2, 3, 6] {
                 group_norm(isa, &input, groups, positions, &scale, &bias, 1e-5, &mut output);
