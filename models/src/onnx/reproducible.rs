@@ -5,7 +5,7 @@
 //! is transcendental, or depends on the sign of a zero goes to operators of the same names in the domain [`DOMAIN`].
 
 use super::proto::{self, Attribute};
-use super::shape::{Call, Constant};
+use super::shape::Call;
 use super::types::DataType;
 use super::wire::Message;
 use super::{ModelInfo, graph};
@@ -24,109 +24,86 @@ enum Place {
     Kernels,
 }
 
-/// Checks a model as [`inspect`](super::inspect) does, and moves operators to our domain.
-pub(crate) fn rewrite(onnx: &[u8]) -> Result<(ModelInfo, Vec<u8>), LoadError> {
+/// Checks a model as [`inspect`](super::inspect) does, and moves operators to our domain, which has those that `has_kernel` names.
+pub(crate) fn rewrite(onnx: &[u8], has_kernel: fn(&str) -> bool) -> Result<(ModelInfo, Vec<u8>), LoadError> {
     let mut places = Vec::new();
     let info = graph::inspect(&proto::model(onnx)?, &mut |call| {
-        places.push(place(call)?);
+        places.push(place(call, has_kernel)?);
         Ok(())
     })?;
     Ok((info, model(onnx, &places)?))
 }
 
-fn place(call: &Call<'_>) -> Result<Place, String> {
-    let floats = call.inputs.iter().flatten().any(|value| value.ty.is_float());
-    let known = call.inputs.iter().flatten().all(|value| value.ty != DataType::UNKNOWN);
+fn place(call: &Call<'_>, has_kernel: fn(&str) -> bool) -> Result<Place, String> {
+    let types = || call.inputs.iter().flatten().map(|value| value.ty);
     let operator = call.node.operator;
     if call.node.domain == "ai.onnx.ml" {
         return Err("classic operators have no reproducible kernels".to_owned());
     }
+    if !types().all(DataType::is_number) {
+        return Err("its inputs are not all plain numbers of a type that is known".to_owned());
+    }
     match operator {
         "Concat" | "Constant" | "ConstantOfShape" | "DepthToSpace" | "Expand" | "Flatten" | "Gather"
-        | "GatherElements" | "GatherND" | "Identity" | "OneHot" | "Pad" | "Reshape" | "Shape" | "Size" | "Slice"
+        | "GatherElements" | "GatherND" | "Identity" | "Pad" | "Reshape" | "Shape" | "Size" | "Slice"
         | "SpaceToDepth" | "Split" | "Squeeze" | "Tile" | "Transpose" | "Trilu" | "Unsqueeze" | "Where" | "And"
         | "Or" | "Not" | "Xor" | "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "IsInf"
         | "IsNaN" | "Dropout" => Ok(Place::Library),
         "ScatterElements" | "ScatterND" if call.text("reduction", "none")? == b"none" => Ok(Place::Library),
-        // Conversions of floats to integers differ where they do not fit; all others are exact or rounded to nearest.
-        "Cast" if known && (!floats || matches!(call.attribute("to"), Some(Attribute::Int(1 | 9 | 10 | 11 | 16)))) => {
-            Ok(Place::Library)
-        }
-        "CastLike" if known && (!floats || call.input(1)?.ty.is_float()) => Ok(Place::Library),
-        "Cast" | "CastLike" => Err("conversions of floats to integers have no reproducible kernel yet".to_owned()),
-        _ if known && !floats => integers(operator),
-        _ if !call.inputs.iter().flatten().all(|value| value.ty == DataType::F32 || !value.ty.is_float()) || !known => {
+        "OneHot" if !call.input(0)?.ty.is_float() && !call.input(1)?.ty.is_float() => Ok(Place::Library),
+        "Cast" => match call.attribute("to") {
+            Some(Attribute::Int(to)) => conversion(call, DataType(*to)),
+            _ => Err("it does not say to which type".to_owned()),
+        },
+        "CastLike" => conversion(call, call.input(1)?.ty),
+        _ if !types().any(DataType::is_float) => integers(call),
+        _ if !types().all(|ty| ty == DataType::F32 || !ty.is_float()) => {
             Err("reproducible kernels take 32-bit floats; convert the model to them".to_owned())
         }
-        "Abs" | "Add" | "ArgMax" | "ArgMin" | "Ceil" | "Div" | "Floor" | "Mul" | "Neg" | "Round" | "Sub" => {
-            Ok(Place::Library)
-        }
-        _ => kernel(call),
+        "Abs" | "Add" | "Div" | "Mul" | "Neg" | "Sub" => Ok(Place::Library),
+        _ if has_kernel(operator) => kernel(call),
+        _ => Err("it has no reproducible kernel yet; ask for class D2".to_owned()),
+    }
+}
+
+/// Conversions of floats to integers differ where they do not fit; all others wrap, are exact, or are rounded to nearest.
+fn conversion(call: &Call<'_>, to: DataType) -> Result<Place, String> {
+    match call.input(0)?.ty.is_float() && !to.is_float() && to != DataType::BOOL {
+        _ if !to.is_number() => Err("it converts to what is not a plain number".to_owned()),
+        true => Err("conversions of floats to integers have no reproducible kernel yet".to_owned()),
+        false => Ok(Place::Library),
     }
 }
 
 /// Operators on integers, all of which are exact.
-fn integers(operator: &str) -> Result<Place, String> {
-    match operator {
-        "Abs" | "Add" | "ArgMax" | "ArgMin" | "BitShift" | "BitwiseAnd" | "BitwiseNot" | "BitwiseOr" | "BitwiseXor"
-        | "CumSum" | "Div" | "Max" | "Min" | "Mod" | "Mul" | "Neg" | "Range" | "ReduceMax" | "ReduceMin"
-        | "ReduceSum" | "Sign" | "Sub" | "Sum" | "TopK" => Ok(Place::Library),
+fn integers(call: &Call<'_>) -> Result<Place, String> {
+    match call.node.operator {
+        "Abs" | "Add" | "ArgMax" | "ArgMin" | "BitwiseAnd" | "BitwiseNot" | "BitwiseOr" | "BitwiseXor" | "CumSum"
+        | "Div" | "Max" | "Min" | "Mod" | "Mul" | "Neg" | "Range" | "ReduceMax" | "ReduceMin" | "ReduceSum"
+        | "Sign" | "Sub" => Ok(Place::Library),
+        "TopK" if call.int("sorted", 1)? == 1 => Ok(Place::Library),
+        "TopK" => Err("the order of its results is not defined; sort them".to_owned()),
+        "BitShift" => Err("what shifts by more bits than there are give is the processor's choice".to_owned()),
         _ => Err("it has no reproducible kernel for integers".to_owned()),
     }
 }
 
+/// Whether a kernel of ours does what this node asks for.
 fn kernel(call: &Call<'_>) -> Result<Place, String> {
-    let constant = |position| match call.optional(position) {
+    let operator = call.node.operator;
+    let shaped = |position| match call.optional(position) {
         None => true,
-        Some(value) => matches!(&value.constant, Some(Constant::Ints(ints)) if ints.iter().all(Option::is_some)),
+        Some(value) => value.known_ints().is_some_and(|ints| ints.iter().all(Option::is_some)),
     };
-    match call.node.operator {
-        "Acos"
-        | "Acosh"
-        | "Asin"
-        | "Asinh"
-        | "Atan"
-        | "Atanh"
-        | "BatchNormalization"
-        | "Celu"
-        | "Clip"
-        | "Conv"
-        | "Cos"
-        | "Cosh"
-        | "Elu"
-        | "Erf"
-        | "Exp"
-        | "Gelu"
-        | "Gemm"
-        | "HardSigmoid"
-        | "HardSwish"
-        | "InstanceNormalization"
-        | "LayerNormalization"
-        | "LeakyRelu"
-        | "Log"
-        | "LogSoftmax"
-        | "MatMul"
-        | "Mish"
-        | "Pow"
-        | "Reciprocal"
-        | "Relu"
-        | "Selu"
-        | "Sigmoid"
-        | "Sin"
-        | "Sinh"
-        | "Softmax"
-        | "Softplus"
-        | "Softsign"
-        | "Sqrt"
-        | "Tan"
-        | "Tanh"
-        | "GlobalAveragePool" => {}
-        "AveragePool" | "LpNormalization" | "RMSNormalization" => {}
-        "MaxPool" if call.int("storage_order", 0)? == 0 => {}
-        "ReduceL1" | "ReduceL2" | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMean" | "ReduceMin"
-        | "ReduceProd" | "ReduceSum" | "ReduceSumSquare"
-            if constant(1) => {}
-        _ => return Err("it has no reproducible kernel yet; ask for class D2".to_owned()),
+    let fits = match operator {
+        "Celu" => call.float("alpha", 1.0)? > 0.0,
+        "Gelu" => matches!(call.text("approximate", "none")?, b"none" | b"tanh"),
+        "LpNormalization" => matches!(call.int("p", 2)?, 1 | 2),
+        "MaxPool" => call.int("storage_order", 0)? == 0,
+        _ => !operator.starts_with("Reduce") || shaped(1),
+    };
+    if !fits {
+        return Err("it has no reproducible kernel with these attributes; ask for class D2".to_owned());
     }
     match call.node.outputs.iter().filter(|name| !name.is_empty()).count() {
         0 | 1 => Ok(Place::Kernels),

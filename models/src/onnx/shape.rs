@@ -141,6 +141,14 @@ impl<'a> Call<'a> {
         }
     }
 
+    pub(super) fn float(&self, name: &str, default: f32) -> Inferred<f32> {
+        match self.attribute(name) {
+            None => Ok(default),
+            Some(Attribute::Float(value)) => Ok(*value),
+            Some(_) => Err(format!("its attribute '{name}' is not a number")),
+        }
+    }
+
     /// A short list of integers.
     pub(super) fn list(&self, name: &str) -> Inferred<Option<&'a [i64]>> {
         match self.attribute(name) {

@@ -14,7 +14,12 @@ impl DataType {
     const U8: Self = Self(2);
     const I32: Self = Self(6);
     pub(super) const I64: Self = Self(7);
-    const BOOL: Self = Self(9);
+    pub(super) const BOOL: Self = Self(9);
+
+    /// Neither text nor complex, nor smaller than a byte.
+    pub(super) fn is_number(self) -> bool {
+        matches!(self.0, 1..=7 | 9..=13 | 16)
+    }
 
     pub(super) fn is_float(self) -> bool {
         // f32, f16, f64, bf16

@@ -1,7 +1,7 @@
 //! Class D1: the same bits whatever the instructions, close to what the library computes alone, and refusals by name.
 
 use crate::backend;
-use crate::writer::{F32, F64, I64, Message, floats, graph, int, ints, longs, model, node, one, port, weight};
+use crate::writer::{F32, F64, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, port, weight};
 use depx_kernels::Isa;
 use depx_models::{Backend, ElementType, LoadError, OnnxRuntime, Reproducible, Tensor};
 
@@ -316,5 +316,28 @@ fn what_has_no_kernel_is_refused_by_name() {
         &operator(node("MeanVarianceNormalization", &["x"], &["y"]), &[], &[1, 2, 3, 4], &[1, 2, 3, 4]),
         &["no reproducible kernel"],
     );
+    let text = |name: &str, value: &str| Message::default().bytes(1, name).bytes(4, value).int(20, 3);
+    let alpha = Message::default().bytes(1, "alpha").fixed(2, -1.0).int(20, 1);
+    for (name, attribute) in [
+        ("Celu", alpha),
+        ("Gelu", text("approximate", "cubic")),
+        ("LpNormalization", int("p", 3)),
+        ("MaxPool", int("storage_order", 1)),
+    ] {
+        let kernel = ints("kernel_shape", &[1, 1]);
+        let attributes = if name == "MaxPool" { vec![attribute, kernel] } else { vec![attribute] };
+        let onnx = operator(node(name, &["x"], &["y"]).all(5, attributes), &[], &[1, 1, 3, 4], &[1, 1, 3, 4]);
+        refused(&onnx, &[&format!("'{name}'"), "no reproducible kernel with these attributes"]);
+    }
+    // Whose results or their order are not defined.
+    let shift = node("BitShift", &["x", "x"], &["y"]).message(5, text("direction", "LEFT"));
+    refused(&one(shift, &[], port("x", U8, &[3]), port("y", U8, &[3])), &["'BitShift'", "the processor's choice"]);
+    let some = node("TopK", &["x", "k"], &["y", ""]).message(5, int("sorted", 0));
+    let three = [weight("k", I64, &[1], &longs(&[3]))];
+    refused(&one(some, &three, port("x", I64, &[3]), port("y", I64, &[3])), &["'TopK'", "order"]);
+    let strings = node("Cast", &["x"], &["t"]).message(5, int("to", 8));
+    let sizes = [strings, node("Size", &["t"], &["y"])];
+    let onnx = model(graph(&sizes, &[], &[port("x", F32, &[3])], &[port("y", I64, &[])])).0;
+    refused(&onnx, &["'Cast'", "not a plain number"]);
     refused(b"not a model", &[]);
 }

@@ -28,12 +28,8 @@ fn batch_normalization(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Com
         let x = input(context, 0)?;
         let (shape, x) = floats(&x)?;
         let positions = positions(&shape, &[scale, bias, mean, variance])?;
-        give(context, &shape, |y| {
-            if !y.is_empty() {
-                batch_norm(isa, x, positions, BatchNorm { scale, bias, mean, variance, epsilon }, y);
-            }
-            Ok(())
-        })
+        let parameters = BatchNorm { scale, bias, mean, variance, epsilon };
+        give(context, &shape, |y| batch_norm(isa, x, positions, parameters, y))
     }))
 }
 
@@ -45,11 +41,6 @@ fn instance_normalization(context: &KernelContext<'_>, isa: Isa) -> ort::Result<
         let x = input(context, 0)?;
         let (shape, x) = floats(&x)?;
         let positions = positions(&shape, &[scale, bias])?;
-        give(context, &shape, |y| {
-            if !y.is_empty() {
-                group_norm(isa, x, scale.len(), positions, scale, bias, epsilon, y);
-            }
-            Ok(())
-        })
+        give(context, &shape, |y| group_norm(isa, x, scale.len(), positions, scale, bias, epsilon, y))
     }))
 }

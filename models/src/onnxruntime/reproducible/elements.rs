@@ -2,7 +2,7 @@
 
 use super::operator::{Compute, Definition, Input, fail, floats, give, input};
 use depx_kernels::{Isa, Unary, pow};
-use ort::operator::KernelContext;
+use ort::operator::{ComputeContext, KernelContext};
 
 /// An operator without attributes.
 macro_rules! plain {
@@ -22,7 +22,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "Clip",
         inputs: &[Input::Floats, Input::OptionalFloats, Input::OptionalFloats],
-        prepare: |_, _| Ok(clip()),
+        prepare: |_, isa| Ok(clip(isa)),
     },
     plain!("Cos", Cos),
     plain!("Cosh", Cosh),
@@ -50,23 +50,22 @@ pub(super) const DEFINITIONS: &[Definition] = &[
 ];
 
 fn each(unary: Unary, isa: Isa) -> Compute {
-    Box::new(move |context| {
-        let x = input(context, 0)?;
-        let (shape, x) = floats(&x)?;
-        give(context, &shape, |y| {
-            unary.apply(isa, x, y);
-            Ok(())
-        })
-    })
+    Box::new(move |context| apply(context, isa, unary))
+}
+
+fn apply(context: &ComputeContext, isa: Isa, unary: Unary) -> ort::Result<()> {
+    let x = input(context, 0)?;
+    let (shape, x) = floats(&x)?;
+    give(context, &shape, |y| unary.apply(isa, x, y))
 }
 
 fn number(context: &KernelContext<'_>, name: &str, default: f32) -> f32 {
     context.get(name).unwrap_or(default)
 }
 
+/// The alpha of the models that are let through is more than 0.
 fn celu(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
-    let alpha = number(context, "alpha", 1.0);
-    if alpha > 0.0 { Ok(each(Unary::Celu { alpha }, isa)) } else { fail("alpha must be more than 0") }
+    Ok(each(Unary::Celu { alpha: number(context, "alpha", 1.0) }, isa))
 }
 
 fn elu(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
@@ -74,11 +73,8 @@ fn elu(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
 }
 
 fn gelu(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
-    match context.get::<String>("approximate").as_deref() {
-        None | Some("none") => Ok(each(Unary::Gelu, isa)),
-        Some("tanh") => Ok(each(Unary::GeluTanh, isa)),
-        Some(_) => fail("this approximation is not known"),
-    }
+    let with_tanh = context.get::<String>("approximate").is_some_and(|approximate| approximate == "tanh");
+    Ok(each(if with_tanh { Unary::GeluTanh } else { Unary::Gelu }, isa))
 }
 
 fn hard_sigmoid(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
@@ -102,40 +98,26 @@ fn power(isa: Isa) -> Compute {
         let (base, exponent) = (input(context, 0)?, input(context, 1)?);
         let ((shape, base), (exponents, exponent)) = (floats(&base)?, floats(&exponent)?);
         match exponent {
-            &[exponent] if exponents.len() <= shape.len() => give(context, &shape, |y| {
-                Unary::Pow { exponent }.apply(isa, base, y);
-                Ok(())
-            }),
-            _ if exponents == shape => give(context, &shape, |y| {
-                pow(isa, base, exponent, y);
-                Ok(())
-            }),
+            &[exponent] if exponents.len() <= shape.len() => {
+                give(context, &shape, |y| Unary::Pow { exponent }.apply(isa, base, y))
+            }
+            _ if exponents == shape => give(context, &shape, |y| pow(isa, base, exponent, y)),
             _ => fail("powers that broadcast have no reproducible kernel yet: expand them before"),
         }
     })
 }
 
-/// `x < low ? low : x`, then `x > high ? high : x`: a NaN and a zero that equals a bound stay as they are.
-fn clip() -> Compute {
-    Box::new(|context| {
-        let bound = |position| -> ort::Result<Option<f32>> {
-            match context.input(position)? {
-                None => Ok(None),
-                Some(value) => match floats(&value)?.1 {
-                    [bound] => Ok(Some(*bound)),
-                    _ => fail("a bound must be a single number"),
-                },
-            }
+/// Between two bounds, each a single number or left out.
+fn clip(isa: Isa) -> Compute {
+    Box::new(move |context| {
+        let bound = |position, open| match context.input(position)? {
+            None => Ok(open),
+            Some(value) => match floats(&value)?.1 {
+                [bound] => Ok(*bound),
+                _ => fail("a bound must be a single number"),
+            },
         };
-        let (low, high) = (bound(1)?.unwrap_or(f32::NEG_INFINITY), bound(2)?.unwrap_or(f32::INFINITY));
-        let x = input(context, 0)?;
-        let (shape, x) = floats(&x)?;
-        give(context, &shape, |y| {
-            for (y, &x) in y.iter_mut().zip(x) {
-                let raised = if x < low { low } else { x };
-                *y = if raised > high { high } else { raised };
-            }
-            Ok(())
-        })
+        let (low, high) = (bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?);
+        apply(context, isa, Unary::Clip { low, high })
     })
 }

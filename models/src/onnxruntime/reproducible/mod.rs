@@ -13,7 +13,7 @@ use super::session::{Kind, Sessions};
 use crate::onnx::reproducible::{DOMAIN, VERSION, rewrite};
 use crate::{Backend, LoadError, Model};
 use depx_kernels::Isa;
-use operator::Registered;
+use operator::{Definition, Registered};
 use ort::operator::OperatorDomain;
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Backend for Reproducible {
     }
 
     fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, LoadError> {
-        let (info, rewritten) = rewrite(model)?;
+        let (info, rewritten) = rewrite(model, |name| definitions().any(|definition| definition.name == name))?;
         let kind = Kind::Reproducible(self.isa);
         let environment = self.library.library.environment.clone();
         let sessions =
@@ -53,11 +53,13 @@ impl Backend for Reproducible {
 }
 
 /// All operators with kernels of ours.
-pub(super) fn domain(isa: Isa) -> ort::Result<OperatorDomain> {
-    let definitions =
-        [channels::DEFINITIONS, elements::DEFINITIONS, products::DEFINITIONS, rows::DEFINITIONS, windows::DEFINITIONS];
-    definitions
+fn definitions() -> impl Iterator<Item = &'static Definition> {
+    [channels::DEFINITIONS, elements::DEFINITIONS, products::DEFINITIONS, rows::DEFINITIONS, windows::DEFINITIONS]
         .into_iter()
         .flatten()
+}
+
+pub(super) fn domain(isa: Isa) -> ort::Result<OperatorDomain> {
+    definitions()
         .try_fold(OperatorDomain::new(DOMAIN)?, |domain, definition| domain.add(Registered { definition, isa }))
 }

@@ -91,15 +91,15 @@ pub(super) fn sizes(shape: &[i64]) -> ort::Result<Vec<usize>> {
     sizes.or_else(|_| fail("a dimension is negative"))
 }
 
-/// Makes the output and fills it.
-pub(super) fn give(
-    context: &ComputeContext,
-    shape: &[usize],
-    fill: impl FnOnce(&mut [f32]) -> ort::Result<()>,
-) -> ort::Result<()> {
+/// Makes the output and fills it, unless it is empty.
+pub(super) fn give(context: &ComputeContext, shape: &[usize], fill: impl FnOnce(&mut [f32])) -> ort::Result<()> {
     let shape = shape.iter().map(|&size| size as i64).collect::<Vec<_>>();
     let Some(mut output) = context.output(0, shape)? else { return Ok(()) };
-    fill(output.try_extract_tensor_mut::<f32>()?.1)
+    let (_, output) = output.try_extract_tensor_mut::<f32>()?;
+    if !output.is_empty() {
+        fill(output);
+    }
+    Ok(())
 }
 
 /// A position among `rank` dimensions, from the end if negative.

@@ -36,12 +36,9 @@ fn matmul(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
                 }
                 _ => {
                     let operands = [Matrix::new(a, rows, depth), Matrix::new(b, depth, columns)];
-                    if !output.is_empty() {
-                        batched_gemm(&Sequential, isa, &product.starts, operands, output, &epilogue);
-                    }
+                    batched_gemm(&Sequential, isa, &product.starts, operands, output, &epilogue);
                 }
             }
-            Ok(())
         })
     }))
 }
@@ -127,7 +124,6 @@ fn general(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
                     gemm(&Sequential, a, &packed, output, columns, &epilogue);
                 }
             }
-            Ok(())
         })
     }))
 }

@@ -19,20 +19,32 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "LayerNormalization",
         inputs: &[Input::Floats, Input::OptionalFloats, Input::OptionalFloats],
-        prepare: layer_normalization,
+        prepare: |context, isa| {
+            normalization(context, isa, |isa, x, length, [scale, bias], epsilon, y| {
+                layer_norm(isa, x, length, scale, bias, epsilon, y);
+            })
+        },
     },
     Definition { name: "LpNormalization", inputs: &[Input::Floats], prepare: lp_normalization },
     Definition {
         name: "RMSNormalization",
         inputs: &[Input::Floats, Input::OptionalFloats],
-        prepare: rms_normalization,
+        prepare: |context, isa| {
+            normalization(context, isa, |isa, x, length, [scale, _], epsilon, y| {
+                rms_norm(isa, x, length, scale, epsilon, y);
+            })
+        },
     },
     Definition {
         name: "LogSoftmax",
         inputs: &[Input::Floats],
-        prepare: |context, isa| Ok(share(context, isa, log_softmax)),
+        prepare: |context, isa| along(context, move |x, length, inner, y| log_softmax(isa, x, length, inner, y)),
     },
-    Definition { name: "Softmax", inputs: &[Input::Floats], prepare: |context, isa| Ok(share(context, isa, softmax)) },
+    Definition {
+        name: "Softmax",
+        inputs: &[Input::Floats],
+        prepare: |context, isa| along(context, move |x, length, inner, y| softmax(isa, x, length, inner, y)),
+    },
     reduction!("ReduceL1", L1),
     reduction!("ReduceL2", L2),
     reduction!("ReduceLogSum", LogSum),
@@ -45,91 +57,47 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     reduction!("ReduceSumSquare", SumSquare),
 ];
 
-/// A kernel on `[outer, axis, inner]`.
-type Share = fn(Isa, &[f32], usize, usize, &mut [f32]);
-
-fn share(context: &KernelContext<'_>, isa: Isa, kernel: Share) -> Compute {
+/// A kernel on `[outer, axis, inner]`, which gets the sizes of the last two.
+fn along(
+    context: &KernelContext<'_>,
+    kernel: impl Fn(&[f32], usize, usize, &mut [f32]) + Send + 'static,
+) -> ort::Result<Compute> {
     let along = context.get("axis").unwrap_or(-1);
-    Box::new(move |context| {
+    Ok(Box::new(move |context| {
         let x = input(context, 0)?;
         let (shape, x) = floats(&x)?;
         let along = axis(along, shape.len())?;
         let inner = shape[along + 1..].iter().product();
-        give(context, &shape, |y| {
-            if !y.is_empty() {
-                kernel(isa, x, shape[along], inner, y);
-            }
-            Ok(())
-        })
-    })
-}
-
-fn layer_normalization(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
-    let along: i64 = context.get("axis").unwrap_or(-1);
-    let epsilon: f32 = context.get("epsilon").unwrap_or(1e-5);
-    Ok(Box::new(move |context| {
-        let (scale, bias) = (context.input(1)?, context.input(2)?);
-        let scale = scale.as_ref().map(floats).transpose()?;
-        let bias = bias.as_ref().map(floats).transpose()?;
-        let x = input(context, 0)?;
-        let (shape, x) = floats(&x)?;
-        let along = axis(along, shape.len())?;
-        let length = shape[along..].iter().product();
-        if [&scale, &bias].into_iter().flatten().any(|(_, factors)| factors.len() != length) {
-            return fail(format!("scale and bias must have {length} elements"));
-        }
-        let (scale, bias) = (scale.map(|(_, scale)| scale), bias.map(|(_, bias)| bias));
-        give(context, &shape, |y| {
-            if !y.is_empty() {
-                layer_norm(isa, x, length, scale, bias, epsilon, y);
-            }
-            Ok(())
-        })
+        give(context, &shape, |y| kernel(x, shape[along], inner, y))
     }))
 }
 
-fn rms_normalization(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
-    let along: i64 = context.get("axis").unwrap_or(-1);
-    let epsilon: f32 = context.get("epsilon").unwrap_or(1e-5);
-    Ok(Box::new(move |context| {
-        let scale = context.input(1)?;
-        let scale = scale.as_ref().map(floats).transpose()?.map(|(_, scale)| scale);
-        let x = input(context, 0)?;
-        let (shape, x) = floats(&x)?;
-        let along = axis(along, shape.len())?;
-        let length = shape[along..].iter().product();
-        if scale.is_some_and(|scale| scale.len() != length) {
-            return fail(format!("its scale must have {length} elements"));
-        }
-        give(context, &shape, |y| {
-            if !y.is_empty() {
-                rms_norm(isa, x, length, scale, epsilon, y);
-            }
-            Ok(())
-        })
-    }))
-}
-
+/// The order of other models is 1.
 fn lp_normalization(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
+    let p = if context.get::<i64>("p").unwrap_or(2) == 2 { 2 } else { 1 };
+    along(context, move |x, length, inner, y| lp_normalize(isa, p, x, length, inner, y))
+}
+
+/// A kernel on rows with a scale and a bias, each of a row's length or left out.
+fn normalization(context: &KernelContext<'_>, isa: Isa, kernel: Normalization) -> ort::Result<Compute> {
     let along: i64 = context.get("axis").unwrap_or(-1);
-    let p = match context.get::<i64>("p").unwrap_or(2) {
-        1 => 1,
-        2 => 2,
-        p => return fail(format!("a norm of order {p} has no reproducible kernel")),
-    };
+    let epsilon: f32 = context.get("epsilon").unwrap_or(1e-5);
     Ok(Box::new(move |context| {
+        let factors = |position| if position < context.num_inputs()? { context.input(position) } else { Ok(None) };
+        let (scale, bias) = (factors(1)?, factors(2)?);
+        let scale = scale.as_ref().map(floats).transpose()?.map(|(_, scale)| scale);
+        let bias = bias.as_ref().map(floats).transpose()?.map(|(_, bias)| bias);
         let x = input(context, 0)?;
         let (shape, x) = floats(&x)?;
-        let along = axis(along, shape.len())?;
-        let inner = shape[along + 1..].iter().product();
-        give(context, &shape, |y| {
-            if !y.is_empty() {
-                lp_normalize(isa, p, x, shape[along], inner, y);
-            }
-            Ok(())
-        })
+        let length = shape[axis(along, shape.len())?..].iter().product();
+        if [scale, bias].into_iter().flatten().any(|factors| factors.len() != length) {
+            return fail(format!("its scale and bias must have {length} elements"));
+        }
+        give(context, &shape, |y| kernel(isa, x, length, [scale, bias], epsilon, y))
     }))
 }
+
+type Normalization = fn(Isa, &[f32], usize, [Option<&[f32]>; 2], f32, &mut [f32]);
 
 fn reduced(context: &KernelContext<'_>, isa: Isa, reduction: Reduction) -> Compute {
     let named: Vec<i64> = context.get("axes").unwrap_or_default();
@@ -147,19 +115,15 @@ fn reduced(context: &KernelContext<'_>, isa: Isa, reduction: Reduction) -> Compu
             true => keep.then_some(1),
             false => Some(size),
         });
-        give(context, &kept.collect::<Vec<_>>(), |y| {
-            match side_by_side(&axes) {
-                _ if y.is_empty() => {}
-                Some((first, last)) => {
-                    let size = |range: &[usize]| range.iter().product();
-                    reduce(isa, reduction, x, size(&shape[first..last]), size(&shape[last..]), y);
-                }
-                None => {
-                    let x = inwards(x, &shape, &axes);
-                    reduce(isa, reduction, &x, axes.iter().map(|&axis| shape[axis]).product(), 1, y);
-                }
+        give(context, &kept.collect::<Vec<_>>(), |y| match side_by_side(&axes) {
+            Some((first, last)) => {
+                let size = |range: &[usize]| range.iter().product();
+                reduce(isa, reduction, x, size(&shape[first..last]), size(&shape[last..]), y);
             }
-            Ok(())
+            None => {
+                let x = inwards(x, &shape, &axes);
+                reduce(isa, reduction, &x, axes.iter().map(|&axis| shape[axis]).product(), 1, y);
+            }
         })
     })
 }
@@ -209,11 +173,6 @@ fn average_of_planes(isa: Isa) -> Compute {
         }
         let plane = shape[2..].iter().product();
         shape[2..].fill(1);
-        give(context, &shape, |y| {
-            if !y.is_empty() {
-                reduce(isa, Reduction::Mean, x, plane, 1, y);
-            }
-            Ok(())
-        })
+        give(context, &shape, |y| reduce(isa, Reduction::Mean, x, plane, 1, y))
     })
 }

@@ -122,7 +122,6 @@ fn conv(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
             if let Some((_, filters)) = &packed {
                 convolution(&Sequential, x, batch, axes, filters, output, &epilogue);
             }
-            Ok(())
         })
     }))
 }
@@ -152,7 +151,6 @@ fn pool(context: &KernelContext<'_>, kernel: Pool) -> ort::Result<Compute> {
         let (window, axes, ends) = motion.window(&size, image)?;
         give(context, &shape(&[batch, channels], window.output(axes), size.len()), |output| {
             kernel(padding, x, axes, window, ends, output);
-            Ok(())
         })
     }))
 }
