@@ -7,7 +7,7 @@
 //! one. A run that returns has paid exactly for the operators that it executed.
 
 /// The version of this schedule. It is part of the execution profile, so nodes with different schedules are never compared.
-pub const SCHEDULE_VERSION: u32 = 3;
+pub const SCHEDULE_VERSION: u32 = 4;
 
 /// The largest amount that a run can be given; fuel is an `i64` inside the guest.
 pub const MAX: u64 = i64::MAX as u64;
@@ -98,8 +98,7 @@ impl OperatorClass {
             Self::FloatDivide | Self::Call | Self::VectorMultiply => 12,
             Self::CallIndirect => 16,
             Self::VectorDivide => 24,
-            Self::Divide => 32,
-            Self::Bulk => 48,
+            Self::Divide | Self::Bulk => 32,
             Self::Grow => 256,
         }
     }
@@ -172,7 +171,7 @@ mod tests {
             schedule,
             "Free 0, Simple 1, Multiply 2, Divide 32, Float 3, FloatDivide 12, Convert 8, Global 1, Load 3, Store 2, \
              Branch 2, BranchTable 8, Call 12, CallIndirect 16, Table 4, Vector 2, VectorMultiply 12, VectorDivide 24, \
-             Bulk 48, Grow 256, CopiedByte 1, RandomByte 4, PathByte 8, Name 256, Entry 256, 4 8 65536 1024, v3"
+             Bulk 32, Grow 256, CopiedByte 1, RandomByte 4, PathByte 8, Name 256, Entry 256, 4 8 65536 1024, v4"
         );
     }
 

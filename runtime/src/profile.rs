@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn the_description_is_pinned() {
         expect![[r#"
-            schedule=3
+            schedule=4
             instrument=4
             features=0xc0000887f
             depth=1048576
@@ -68,7 +68,7 @@ mod tests {
             class=D0
             inference="#]]
         .assert_eq(&Profile::exact().description());
-        expect!["9e1a49f78a81e27ea548d550b8aaeb12ddbf996fd1a0410b7918803618521612"]
+        expect!["244a0b6af9fb89a6d3cadfdf86b435b4d93c7d40c63c62b15153a9802a4ca97e"]
             .assert_eq(&Profile::exact().hash().to_string());
     }
 

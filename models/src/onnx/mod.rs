@@ -28,6 +28,10 @@ pub use limits::{
 use crate::text::{MAX_REASON, bounded};
 use crate::{LoadError, TensorSpec};
 
+/// Which files are taken, with which shapes, and what their runs cost. It is part of the profile, so nodes that take other files or
+/// ask other prices are never compared.
+pub(crate) const VERSION: u32 = 1;
+
 /// What an ONNX file says about itself, checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ModelInfo {

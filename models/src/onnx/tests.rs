@@ -47,6 +47,7 @@ fn the_digits_model_is_what_its_card_says() {
     let touched = (64 + 160 + 1024) + 2 * 1024 + (1024 + 256) + (256 + 4640 + 512) + 2 * 512 + (512 + 128) + 2 * 128;
     let dense = 128 + 1280 + 10 + 10;
     let steps = 4 * (256 + 128) + 1024 + 512;
+    assert_eq!(VERSION, 1, "another version has other prices");
     assert_eq!(info.fuel, 10_000 + 8 * 1_000 + (9_216 + 73_728 + 1_280) / 8 + steps + touched + dense);
 }
 

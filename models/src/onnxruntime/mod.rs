@@ -44,7 +44,7 @@ impl OnnxRuntime {
 
 impl Backend for OnnxRuntime {
     fn profile(&self) -> String {
-        self.library.profile.to_string()
+        format!("models {}, {}", onnx::VERSION, self.library.profile)
     }
 
     fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, LoadError> {

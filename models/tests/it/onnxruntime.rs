@@ -12,9 +12,15 @@ fn tensor(element_type: ElementType, shape: &[u32], data: Vec<u8>) -> Tensor {
 fn the_profile_names_everything_that_decides_bits() {
     let Some(backend) = backend() else { return };
     let profile = backend.profile();
-    for part in
-        [ONNX_RUNTIME_VERSION, "provider cpu", "extended", "1 thread", "subnormals kept", std::env::consts::ARCH]
-    {
+    for part in [
+        "models 1",
+        ONNX_RUNTIME_VERSION,
+        "provider cpu",
+        "extended",
+        "1 thread",
+        "subnormals kept",
+        std::env::consts::ARCH,
+    ] {
         assert!(profile.contains(part), "{part} is not in {profile}");
     }
     assert_eq!(profile, backend.clone().profile());

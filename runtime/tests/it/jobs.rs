@@ -136,12 +136,12 @@ fn results_never_change() {
         core.hash()
     );
     expect_test::expect![[r#"
-        profile 9e1a49f78a81e27ea548d550b8aaeb12ddbf996fd1a0410b7918803618521612
-        fuel 430522
+        profile 244a0b6af9fb89a6d3cadfdf86b435b4d93c7d40c63c62b15153a9802a4ca97e
+        fuel 430458
         pages 5
-        output 966 bytes, 4af3a005b39175c7a1001efc688bb4589ac71f87d2137bdbedcbde686e8fd5d0
-        items 33cec0875021f611b1609c2cee27862dc87f98a3cc9cef5ba5b2ce3661bab234
-        result eaef27ee6aae5ca1af5220c633f1d085ae3886c31d14dda0d659dabb60ff12f6
+        output 966 bytes, 1b74b6250073644f408895ebf1b3de84eae41ed6cfc011f165e950cf1899ddfb
+        items 779c026c5b066678bc7a4529116e1bdabef38a610927b1c3326eb703a1cb6bd5
+        result c95d44ab4578b01c31b2bc1be22d8df83a2e78c70d685ac07af41265d6655e01
     "#]]
     .assert_eq(&summary);
 }

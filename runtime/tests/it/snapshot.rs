@@ -182,10 +182,10 @@ fn the_hash_is_over_module_memory_and_globals() {
 fn snapshots_never_change() {
     let core = run(&RUNTIME, JobBuilder::new(&wat(EVERYTHING)).batch(["one", "two"])).core;
     expect_test::expect![[r#"
-        snapshot d495a46303cef00c8871e4d266ddec64178e8c19386cbc78e7b3960c3df1f385
-        snapshot fuel 133754
-        fuel 1330208
-        result 3ea2bff6cd6952d3b7e133530f354f69c3562ecd4f808426de4bf41b13f4a08b
+        snapshot 981d1b92c908ef3f3f890004d3242a2b070160301b2648a4bd2170bc48bbf9f9
+        snapshot fuel 133706
+        fuel 1330128
+        result a74653e9df41197a3e50c9de062c0759cd08695eb2f044ef65ac74c507bcbe90
     "#]]
     .assert_eq(&format!(
         "snapshot {}\nsnapshot fuel {}\nfuel {}\nresult {}\n",

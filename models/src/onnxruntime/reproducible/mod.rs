@@ -11,7 +11,7 @@ mod windows;
 use super::OnnxRuntime;
 use super::session::{Kind, Sessions};
 use crate::onnx::reproducible::{DOMAIN, VERSION, rewrite};
-use crate::{Backend, LoadError, Model};
+use crate::{Backend, LoadError, Model, onnx};
 use depx_kernels::Isa;
 use operator::{Definition, Registered};
 use ort::operator::OperatorDomain;
@@ -39,7 +39,7 @@ impl Reproducible {
 impl Backend for Reproducible {
     /// Neither processor nor library: what the library computes is the same in all of them.
     fn profile(&self) -> String {
-        format!("reproducible operators {VERSION}, kernels {}", depx_kernels::VERSION)
+        format!("models {}, reproducible operators {VERSION}, kernels {}", onnx::VERSION, depx_kernels::VERSION)
     }
 
     fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, LoadError> {
