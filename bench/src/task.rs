@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use depx_protocol::{
-    Blob, Consistency, DeterminismClass, Hash, JobInput, JobSpec, Limits, ModelRef, SecretKey, VERSION,
+    Blob, Consistency, DeterminismClass, Hash, JobInput, JobSpec, Limits, ModelRef, Program, SecretKey, VERSION,
 };
 use depx_runtime::{Blobs, Job, JobResult, Runtime, Setting, Task, Volume};
 use depx_transport::{random, unix_ms};
@@ -37,7 +37,7 @@ pub(crate) fn spec(client: &SecretKey, module: &[u8], input: JobInput) -> JobSpe
         client: client.address(),
         nonce: random(),
         created_ms: unix_ms(),
-        module: Blob::of(module),
+        program: Program::Command(Blob::of(module)),
         args: Vec::new(),
         env: Vec::new(),
         files: Vec::new(),

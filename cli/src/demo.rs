@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use depx_client::Client;
 use depx_protocol::{
-    Address, Canonical, Consistency, DeterminismClass, ItemPack, JobInput, JobSpec, Limits, ModelRef, SecretKey,
-    VERSION,
+    Address, Canonical, Consistency, DeterminismClass, ItemPack, JobInput, JobSpec, Limits, ModelRef, Program,
+    SecretKey, VERSION,
 };
 use depx_transport::{random, unix_ms};
 use serde_json::json;
@@ -192,7 +192,7 @@ fn jobs(key: &SecretKey) -> Vec<PreparedJob> {
             client: key.address(),
             nonce: random(),
             created_ms: unix_ms(),
-            module,
+            program: Program::Command(module),
             args: Vec::new(),
             env: Vec::new(),
             files: Vec::new(),
@@ -202,7 +202,7 @@ fn jobs(key: &SecretKey) -> Vec<PreparedJob> {
             consistency: Consistency::Session,
             limits: Limits::DEFAULT,
         };
-        PreparedJob { spec, blobs }
+        PreparedJob { spec, blobs, ports: None }
     };
     images.chunks(IMAGES_PER_JOB).map(job).collect()
 }

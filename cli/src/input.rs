@@ -1,16 +1,18 @@
 //! A job from command-line options: what `run` and `submit` have in common.
 
 use crate::items::Items;
+use crate::tensors::Ports;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use depx_protocol::{
     Address, Blob, Canonical, Consistency, DeterminismClass, Hash, InputFile, ItemPack, JobInput, JobSpec, Limits,
-    ModelRef, VERSION,
+    ModelRef, Program, VERSION,
 };
 use depx_transport::{random, unix_ms};
 use std::collections::HashMap;
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Classes of jobs with models.
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -22,9 +24,10 @@ enum Class {
 /// What to execute, on what, and within which limits.
 #[derive(clap::Args, Clone)]
 pub(crate) struct JobArgs {
-    /// The WASI command, a .wasm file
-    #[arg(value_name = "FILE.wasm")]
-    module: PathBuf,
+    /// The WASI command, a .wasm file; or a model, an .onnx file, which is given tensors: .npy files, or .npz files of arrays that are
+    /// named as its inputs
+    #[arg(value_name = "PROGRAM")]
+    program: PathBuf,
     /// Its arguments; put `--` before the first one that begins with a hyphen
     #[arg(value_name = "ARGS", trailing_var_arg = true)]
     args: Vec<String>,
@@ -37,14 +40,15 @@ pub(crate) struct JobArgs {
     /// An ONNX model that it can load by name
     #[arg(long, value_name = "NAME=FILE")]
     model: Vec<String>,
-    /// What its models may depend on: D1 gives the same bits on every processor, D2 runs whatever ONNX Runtime does, and results are
+    /// What models may depend on [default: d2]: D1 gives the same bits on every processor, D2 runs whatever ONNX Runtime does, and results are
     /// the same on processors of one kind
-    #[arg(long, value_enum, ignore_case = true, default_value = "d2", requires = "model")]
-    class: Class,
+    #[arg(long, value_enum, ignore_case = true)]
+    class: Option<Class>,
     /// Its standard input [default: this command's own, unless that is a terminal]
     #[arg(long, value_name = "FILE", conflicts_with = "batch")]
     stdin: Option<PathBuf>,
-    /// Run it once per item: the files of a directory in order of their names, or the lines of a file, or of standard input
+    /// Run it once per item: the files of a directory in order of their names, or the lines of a file, or of standard input; of a model
+    /// also the arrays in a file along their first dimension
     #[arg(long, value_name = "DIR|FILE|-")]
     batch: Option<PathBuf>,
     /// Items of the --batch file are records of so many bytes instead of lines
@@ -85,21 +89,25 @@ pub(crate) type Blobs = HashMap<Hash, Bytes>;
 pub(crate) struct PreparedJob {
     pub(crate) spec: JobSpec,
     pub(crate) blobs: Blobs,
+    /// Of a program that is a model.
+    pub(crate) ports: Option<Arc<Ports>>,
 }
 
 impl JobArgs {
     /// Whether the job calls models.
     pub(crate) fn has_models(&self) -> bool {
-        !self.model.is_empty()
+        !self.model.is_empty() || self.runs_model()
+    }
+
+    /// Whether the program is a model.
+    fn runs_model(&self) -> bool {
+        self.program.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
     }
 
     /// The one job that this is, without the blob of its input, and its items.
     pub(crate) fn prepare_streamed(&self, client: Address, origin: Origin) -> Result<(PreparedJob, Items)> {
         let parts = self.parts()?;
-        let items = match &self.batch {
-            None => Items::Whole(self.standard_input()?.into()),
-            Some(path) => self.open_batch(path)?,
-        };
+        let items = self.items(&parts)?;
         let input = items.input()?;
         if let Some(path) = &self.batch {
             ensure!(input.items() > 0, "{} has no items; a batch needs at least one", path.display());
@@ -121,9 +129,12 @@ impl JobArgs {
             keep(&mut job.blobs, content);
             Ok(job)
         };
-        let Some(path) = &self.batch else { return Ok(vec![job(self.standard_input()?, &JobInput::Compute)?]) };
-        let items = self.open_batch(path)?;
+        let items = self.items(&parts)?;
         let mut items = items.iter()?;
+        let Some(path) = &self.batch else {
+            let content = items.next().context("there is no item")??;
+            return Ok(vec![job(content.into(), &JobInput::Compute)?]);
+        };
         let mut jobs = Vec::new();
         loop {
             let chunk: Vec<Bytes> = items.by_ref().take(items_per_job.max(1)).collect::<Result<_, _>>()?;
@@ -137,14 +148,30 @@ impl JobArgs {
         Ok(jobs)
     }
 
-    fn open_batch(&self, path: &Path) -> Result<Items> {
-        Items::open(path, self.record_bytes)
+    /// What the program is given.
+    fn items(&self, parts: &Parts) -> Result<Items> {
+        let items = match (&self.batch, &parts.ports) {
+            (None, _) => Items::Whole(self.standard_input()?.into()),
+            (Some(path), Some(ports)) if path.is_file() => return Ok(Items::Given(ports.items(path)?)),
+            (Some(path), _) => Items::open(path, self.record_bytes)?,
+        };
+        Ok(match &parts.ports {
+            Some(ports) => Items::Tensors(Box::new(items), ports.clone()),
+            None => items,
+        })
     }
 
     /// Reads what all jobs have in common.
     fn parts(&self) -> Result<Parts> {
         let mut blobs = Blobs::new();
-        let module = keep(&mut blobs, read(&self.module)?);
+        let content = read(&self.program)?;
+        let ports = if self.runs_model() { Some(Arc::new(Ports::of(&content)?)) } else { None };
+        let blob = keep(&mut blobs, content);
+        let program = if ports.is_some() { Program::Model(blob) } else { Program::Command(blob) };
+        ensure!(
+            ports.is_none() || self.record_bytes.is_none(),
+            "--record-bytes is for commands; a model takes tensors: .npy or .npz files"
+        );
         let mut files = Vec::new();
         for option in &self.file {
             let (path, file) = pair(option, "--file", "GUEST=FILE")?;
@@ -164,9 +191,10 @@ impl JobArgs {
             env.push((name.to_owned(), value.to_owned()));
         }
         let class = match self.class {
-            _ if models.is_empty() => DeterminismClass::Exact,
-            Class::D1 => DeterminismClass::Reproducible,
-            Class::D2 => DeterminismClass::Pinned,
+            None if !self.has_models() => DeterminismClass::Exact,
+            Some(_) if !self.has_models() => bail!("--class is for jobs with models; this one is exact (D0) without"),
+            Some(Class::D1) => DeterminismClass::Reproducible,
+            Some(Class::D2) | None => DeterminismClass::Pinned,
         };
         let memory_pages = u32::try_from(self.memory >> 16).context("--memory is larger than a module can address")?;
         let limits = Limits {
@@ -176,7 +204,7 @@ impl JobArgs {
             wall_ms: self.timeout.saturating_mul(1000),
             ..Limits::DEFAULT
         };
-        Ok(Parts { blobs, module, args: self.args.clone(), env, files, models, class, limits })
+        Ok(Parts { blobs, program, ports, args: self.args.clone(), env, files, models, class, limits })
     }
 
     fn standard_input(&self) -> Result<Vec<u8>> {
@@ -195,7 +223,8 @@ impl JobArgs {
 /// What all jobs of one command have in common.
 struct Parts {
     blobs: Blobs,
-    module: Blob,
+    program: Program,
+    ports: Option<Arc<Ports>>,
     args: Vec<String>,
     env: Vec<(String, String)>,
     files: Vec<InputFile>,
@@ -218,7 +247,7 @@ impl Parts {
             client,
             nonce,
             created_ms,
-            module: self.module,
+            program: self.program,
             args: self.args.clone(),
             env: self.env.clone(),
             files: self.files.clone(),
@@ -229,7 +258,7 @@ impl Parts {
             limits: self.limits,
         };
         spec.validate()?;
-        Ok(PreparedJob { spec, blobs: self.blobs.clone() })
+        Ok(PreparedJob { spec, blobs: self.blobs.clone(), ports: self.ports.clone() })
     }
 }
 

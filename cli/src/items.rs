@@ -1,11 +1,13 @@
 //! The items of a batch, read one by one, as often as they are needed.
 
+use crate::tensors::Ports;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use depx_protocol::{Blob, InputHasher, JobInput};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 /// Where the items of a job come from.
@@ -18,6 +20,10 @@ pub(crate) enum Items {
     Lines(PathBuf),
     /// A file of records of so many bytes.
     Records(PathBuf, usize),
+    /// What arrays in a file hold.
+    Given(Vec<Bytes>),
+    /// Items whose content is what files of tensors hold.
+    Tensors(Box<Items>, Arc<Ports>),
     /// Lines or records of standard input, which were written into a file first.
     Spooled { items: Box<Items>, _file: NamedTempFile },
 }
@@ -70,14 +76,29 @@ impl Items {
                 let size = *size as u64;
                 Box::new(chunks(BufReader::new(open(path)?), move |file, record| file.take(size).read_to_end(record)))
             }
+            Self::Given(items) => Box::new(items.iter().cloned().map(Ok)),
+            Self::Tensors(items, ports) => {
+                let item = |content: io::Result<Bytes>| ports.item(content?).map_err(io::Error::other);
+                Box::new(items.iter()?.map(item))
+            }
             Self::Spooled { items, .. } => items.iter()?,
         })
     }
 
+    /// Whether they are no batch.
+    pub(crate) fn is_one(&self) -> bool {
+        match self {
+            Self::Whole(_) => true,
+            Self::Tensors(items, _) => items.is_one(),
+            _ => false,
+        }
+    }
+
     /// What a job says of them. Reads all of them twice: their number stands before them in what is hashed.
     pub(crate) fn input(&self) -> Result<JobInput> {
-        if let Self::Whole(content) = self {
-            return Ok(JobInput::Compute(Blob::of(content)));
+        if self.is_one() {
+            let content = self.iter()?.next().context("there is no item")??;
+            return Ok(JobInput::Compute(Blob::of(&content)));
         }
         let mut items = 0;
         for item in self.iter()? {

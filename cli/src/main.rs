@@ -7,7 +7,7 @@
 //! - 1: the command failed; of `replay`, also that the results differ
 //! - 2: wrong usage
 //! - of `run` and `submit` also the guest's own exit code (its low eight bits, or 1 if those are 0), 120: out of fuel, 121: a limit
-//!   was exceeded, 122: the job cannot be executed, 134: the guest trapped
+//!   was exceeded, 122: the job or an item of it cannot be executed, 134: the guest trapped
 //! - of `devnet -- COMMAND` that command's; 128 and the signal's number if a signal ended it
 
 mod calls;
@@ -26,6 +26,7 @@ mod receipts;
 mod run;
 mod show;
 mod submit;
+mod tensors;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -61,7 +62,7 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a WASI command exactly as a node would
+    /// Run a WASI command, or a model alone, exactly as a node would
     ///
     /// Nothing of this machine or moment goes into the job: the same module and input give the same result hash every time, and on
     /// every machine with the same execution profile.

@@ -5,7 +5,8 @@ use crate::local::{self, EngineArgs};
 use crate::{Global, run, show};
 use anyhow::{Context, Result, bail};
 use depx_protocol::{
-    Blob, Canonical, DeterminismClass, ItemLeaf, ItemPack, JobInput, JobSpec, ReceiptBundle, ResultCore, Verified,
+    Blob, Canonical, DeterminismClass, ItemLeaf, ItemPack, JobInput, JobSpec, Program, ReceiptBundle, ResultCore,
+    Verified,
 };
 use depx_runtime::{Cancel, Job};
 use depx_transport::bounded;
@@ -184,7 +185,11 @@ fn roles(spec: &JobSpec) -> impl Iterator<Item = (String, Blob)> {
         JobInput::Batch { .. } => "batch of inputs",
     };
     let input = (input.to_owned(), *spec.input.blob());
-    std::iter::once(("module".to_owned(), spec.module)).chain(files).chain(models).chain([input])
+    let program = match spec.program {
+        Program::Command(module) => ("module", module),
+        Program::Model(onnx) => ("model", onnx),
+    };
+    std::iter::once((program.0.to_owned(), program.1)).chain(files).chain(models).chain([input])
 }
 
 /// What each item of a result came to, from a file that is checked against the result: a pack of encoded leaves.

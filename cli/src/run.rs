@@ -2,6 +2,7 @@
 
 use crate::input::{JobArgs, Origin, PreparedJob};
 use crate::local::{self, EngineArgs};
+use crate::tensors::Ports;
 use crate::{Global, calls, identity, show};
 use anyhow::{Context, Result};
 use depx_protocol::receipt::commitment;
@@ -12,13 +13,15 @@ use depx_protocol::{
 use depx_runtime::{Cancel, Finished, Job, Streamed};
 use depx_transport::{random, unix_ms};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
-/// Run a WASI command exactly as a node would.
+/// Run a WASI command, or a model alone, exactly as a node would.
 #[derive(clap::Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -34,7 +37,7 @@ pub(crate) struct RunArgs {
     /// Write a receipt, signed with the key of this machine
     #[arg(long, value_name = "OUT")]
     receipt: Option<PathBuf>,
-    /// Write the files that it made under /out into a directory
+    /// Write the files that it made under /out, or the tensors that a model gave, into a directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Write the calls that it makes of its host into a file, a line for each
@@ -57,7 +60,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     let key = identity::load_or_make(&identity::default_path(global))?;
     let nobody = SecretKey::from_bytes(&NOBODY)?;
     let origin = Origin { nonce: args.seed, created_ms: args.timestamp };
-    let (PreparedJob { spec, blobs }, items) = args.job.prepare_streamed(nobody.address(), origin)?;
+    let (PreparedJob { spec, blobs, ports }, items) = args.job.prepare_streamed(nobody.address(), origin)?;
     let runtime =
         args.engine.runtime(global, args.job.has_models(), if args.host_calls.is_some() { calls::KEPT } else { 0 })?;
     let profile = local::profile(&runtime, spec.class)?;
@@ -70,7 +73,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
         place.with_context(|| cannot_write_receipt(path))?;
     }
     let (started_ms, started) = (unix_ms(), Instant::now());
-    let mut output = Output::open(global, &args, job.spec.input.items())?;
+    let mut output = Output::open(global, &args, job.spec.input.items(), ports)?;
     let take = |finished: Finished| output.take(&finished).map_err(io::Error::other);
     let ran = runtime.run_stream(&job, items.iter()?, take, &Cancel::default());
     let elapsed = started.elapsed();
@@ -116,6 +119,8 @@ struct Output {
     directory: Option<PathBuf>,
     several: bool,
     host_calls: Option<(PathBuf, BufWriter<File>)>,
+    /// Of a program that is a model.
+    ports: Option<Arc<Ports>>,
     taken: u64,
 }
 
@@ -123,35 +128,49 @@ struct Output {
 const OUTPUT: &str = "{\"output\":[";
 
 impl Output {
-    fn open(global: &Global, args: &RunArgs, items: u64) -> Result<Self> {
+    fn open(global: &Global, args: &RunArgs, items: u64, ports: Option<Arc<Ports>>) -> Result<Self> {
         let create = |path: &PathBuf| {
             let file = File::create(path).with_context(|| cannot_write_calls(path))?;
             anyhow::Ok((path.clone(), BufWriter::new(file)))
         };
         let host_calls = args.host_calls.as_ref().map(create).transpose()?;
-        Ok(Self { json: global.json, directory: args.out.clone(), several: items > 1, host_calls, taken: 0 })
+        Ok(Self { json: global.json, directory: args.out.clone(), several: items > 1, host_calls, ports, taken: 0 })
     }
 
     fn take(&mut self, finished: &Finished) -> Result<()> {
         let ItemOutput { leaf, stdout, files } = &finished.output;
+        let (stdout, files) = match &self.ports {
+            Some(ports) => (self.shown(ports, stdout).into(), ports.files(stdout).into()),
+            None => (Cow::from(&stdout[..]), Cow::from(files)),
+        };
         if let Some((path, file)) = &mut self.host_calls {
             let written = calls::write(file, leaf.index, &leaf.host_calls, &finished.host_calls);
             written.with_context(|| cannot_write_calls(path))?;
         }
         if let Some(directory) = &self.directory {
             let several = self.several.then(|| directory.join(format!("{:06}", leaf.index)));
-            write_files(several.as_ref().unwrap_or(directory), files)?;
+            write_files(several.as_ref().unwrap_or(directory), &files)?;
         }
         // A reader that has enough of it is no failure of the job.
         let _ = if self.json {
             let value = json!({"status": format!("{:?}", leaf.status), "code": leaf.code, "fuel_used": leaf.fuel_used,
-                "stdout": show::guest_bytes(stdout), "stderr": show::guest_bytes(&finished.log)});
+                "stdout": show::guest_bytes(&stdout), "stderr": show::guest_bytes(&finished.log)});
             write!(io::stdout(), "{}{value}", if self.taken == 0 { OUTPUT } else { "," })
         } else {
-            io::stderr().write_all(&finished.log).and_then(|()| io::stdout().write_all(stdout))
+            io::stderr().write_all(&finished.log).and_then(|()| io::stdout().write_all(&stdout))
         };
         self.taken += 1;
         Ok(())
+    }
+
+    /// What standard output gets of the tensors that a model gave: what people can read, or files for other programs.
+    fn shown(&self, ports: &Ports, output: &[u8]) -> Vec<u8> {
+        match () {
+            () if self.json => output.to_vec(),
+            () if self.directory.is_some() => Vec::new(),
+            () if io::stdout().is_terminal() => ports.text(output).into_bytes(),
+            () => ports.files(output).iter().flat_map(|file| file.content.iter().copied()).collect(),
+        }
     }
 
     /// All items were taken.

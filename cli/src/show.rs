@@ -66,6 +66,7 @@ pub(crate) fn status(result: &ResultCore) -> String {
         }
         Status::InvalidModel => "a model is not usable".to_owned(),
         Status::InvalidInput => "the input is not what the job says it is".to_owned(),
+        Status::InvalidItem => "the model cannot take an item".to_owned(),
     }
 }
 
@@ -77,7 +78,9 @@ pub(crate) fn exit_code(result: &ResultCore) -> ExitCode {
         Status::ExitCode => ExitCode::from(u8::try_from(result.code & 0xff).unwrap_or(1).max(1)),
         Status::OutOfFuel => ExitCode::from(120),
         Status::LimitExceeded => ExitCode::from(121),
-        Status::InvalidModule | Status::InvalidModel | Status::InvalidInput => ExitCode::from(122),
+        Status::InvalidModule | Status::InvalidModel | Status::InvalidInput | Status::InvalidItem => {
+            ExitCode::from(122)
+        }
         Status::Trap => ExitCode::from(134),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::input::{JobArgs, PreparedJob};
 use crate::network::{CoordinatorName, block_on};
+use crate::tensors::Ports;
 use crate::{Global, identity, show};
 use anyhow::{Context, Result};
 use depx_client::{Client, ClientError, Completed, JobEvent};
@@ -93,10 +94,11 @@ pub(crate) async fn run(global: &Global, client: Client, jobs: Vec<PreparedJob>,
     let store = Output::create(out)?;
     let bar = progress_bar(global, jobs.iter().map(|job| job.spec.input.items()).sum());
     let client = Arc::new(client);
+    let ports = jobs.first().and_then(|job| job.ports.clone());
     let room = Arc::new(Semaphore::new(CONCURRENT));
     let started = Instant::now();
     let mut running = JoinSet::new();
-    for (position, PreparedJob { spec, blobs }) in jobs.into_iter().enumerate() {
+    for (position, PreparedJob { spec, blobs, .. }) in jobs.into_iter().enumerate() {
         store.keep_blobs(&blobs)?;
         let (client, bar, room, global) = (client.clone(), bar.clone(), room.clone(), global.clone());
         running.spawn(async move {
@@ -118,7 +120,7 @@ pub(crate) async fn run(global: &Global, client: Client, jobs: Vec<PreparedJob>,
         client.close().await;
     }
     let report = Report { jobs: reports.into_values().collect(), elapsed: started.elapsed() };
-    store.keep_results(&report)?;
+    store.keep_results(&report, ports.as_deref())?;
     Ok(report)
 }
 
@@ -271,13 +273,16 @@ impl Output {
         Ok(())
     }
 
-    fn keep_results(&self, report: &Report) -> Result<()> {
+    fn keep_results(&self, report: &Report, ports: Option<&Ports>) -> Result<()> {
         let mut text = Vec::new();
         let mut item_number = 0;
         for completed in report.completed() {
             for item in &completed.output.items {
-                text.extend_from_slice(&item.stdout);
-                for file in &item.files {
+                let tensors = ports.map(|ports| ports.files(&item.stdout));
+                if tensors.is_none() {
+                    text.extend_from_slice(&item.stdout);
+                }
+                for file in tensors.as_ref().unwrap_or(&item.files) {
                     let path = self.directory.join(format!("files/{item_number:06}")).join(&file.path);
                     write(&path, &file.content)?;
                 }

@@ -15,7 +15,7 @@ pub use rows::{Ends, ROWS, Row};
 pub use storms::{STORMS, Storm};
 
 use bytes::Bytes;
-use depx_protocol::{Address, Blob, Consistency, DeterminismClass, Hash, JobInput, JobSpec, Limits, VERSION};
+use depx_protocol::{Address, Blob, Consistency, DeterminismClass, Hash, JobInput, JobSpec, Limits, Program, VERSION};
 use depx_runtime::Job;
 
 /// Limits that are soon reached: a tenth of a second of guest code, 4 MiB of memory, 1 MiB of output.
@@ -36,7 +36,7 @@ pub fn job(wasm: Vec<u8>, limits: Limits, profiles: &[(DeterminismClass, Hash)])
         client: Address([1; 20]),
         nonce: [2; 16],
         created_ms: 1_700_000_000_000,
-        module: Blob::of(&module),
+        program: Program::Command(Blob::of(&module)),
         args: Vec::new(),
         env: Vec::new(),
         files: Vec::new(),

@@ -139,6 +139,11 @@ impl Tensor {
         &self.data
     }
 
+    /// Its elements, without the rest.
+    pub fn into_data(self) -> Vec<u8> {
+        self.data
+    }
+
     /// The same with one NaN for all: positive, quiet, without payload. Which one an operation gives depends on the processor.
     pub fn with_canonical_nans(mut self) -> Self {
         fn replace<const N: usize>(data: &mut [u8], infinity: [u8; N], nan: [u8; N]) {

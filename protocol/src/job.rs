@@ -26,9 +26,9 @@ pub struct JobSpec {
     /// When the client made the spec, in Unix milliseconds. The guest's clocks start here.
     #[n(3)]
     pub created_ms: u64,
-    /// The WASI command to run.
+    /// What runs, once or per item.
     #[n(4)]
-    pub module: Blob,
+    pub program: Program,
     /// Its arguments, without the program's name.
     #[cbor(n(5), decode_with = "cbor::list::<_, _, { JobSpec::MAX_ENTRIES }>")]
     pub args: Vec<String>,
@@ -41,7 +41,7 @@ pub struct JobSpec {
     /// Models that it may call.
     #[cbor(n(8), decode_with = "cbor::list::<_, _, { JobSpec::MAX_ENTRIES }>")]
     pub models: Vec<ModelRef>,
-    /// What it reads from standard input, once or per item.
+    /// What it is given, once or per item.
     #[n(9)]
     pub input: JobInput,
     /// How equal the results of two nodes must be.
@@ -78,6 +78,27 @@ impl Blob {
     }
 }
 
+/// What a job runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum Program {
+    /// A WASI command, a WebAssembly module. It reads what it is given from standard input.
+    #[n(0)]
+    Command(#[n(0)] Blob),
+    /// A model, an ONNX file, alone: it is given the encoding of its inputs, a [`TensorPack`](crate::TensorPack), and its output
+    /// is that of its outputs.
+    #[n(1)]
+    Model(#[n(0)] Blob),
+}
+
+impl Program {
+    /// The blob that holds it.
+    pub fn blob(&self) -> &Blob {
+        match self {
+            Self::Command(blob) | Self::Model(blob) => blob,
+        }
+    }
+}
+
 /// A file that the guest can read.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct InputFile {
@@ -103,7 +124,7 @@ pub struct ModelRef {
 /// The kind of a job follows from its input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum JobInput {
-    /// One execution, with this blob as standard input.
+    /// One execution, which is given this blob.
     #[n(0)]
     Compute(#[n(0)] Blob),
     /// One execution per item of this [`ItemPack`], each in a fresh instance.
@@ -307,12 +328,21 @@ impl JobSpec {
         Tag::Job.hash(&[&self.to_bytes()])
     }
 
-    /// Every blob that an executor needs, in the order module, files, models, input.
+    /// Every blob that an executor needs, in the order program, files, models, input.
     pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
-        std::iter::once(&self.module)
+        std::iter::once(self.program.blob())
             .chain(self.files.iter().map(|file| &file.blob))
             .chain(self.models.iter().map(|model| &model.blob))
             .chain(std::iter::once(self.input.blob()))
+    }
+
+    /// Every model among them.
+    pub fn model_blobs(&self) -> impl Iterator<Item = &Blob> {
+        let program = match &self.program {
+            Program::Model(onnx) => Some(onnx),
+            Program::Command(_) => None,
+        };
+        program.into_iter().chain(self.models.iter().map(|model| &model.blob))
     }
 
     /// Checks what the encoding cannot: versions, bounds, paths, duplicates.
@@ -333,6 +363,10 @@ impl JobSpec {
         }
         if !(1..=Self::MAX_ITEMS).contains(&self.input.items()) {
             return Err(SpecError::Items { items: self.input.items() });
+        }
+        let alone = lists.iter().all(|&len| len == 0);
+        if matches!(self.program, Program::Model(_)) && !alone {
+            return Err(SpecError::ModelAlone);
         }
         let has_nul = |text: &String| text.contains('\0');
         if self.args.iter().any(has_nul) || self.env.iter().any(|(name, value)| has_nul(name) || has_nul(value)) {
@@ -402,6 +436,9 @@ pub enum SpecError {
         /// What the spec says.
         items: u64,
     },
+    /// A model with what only commands have.
+    #[error("a job that runs a model has neither arguments, environment, files nor further models")]
+    ModelAlone,
     /// NUL in an argument or variable.
     #[error("arguments and environment variables cannot contain a NUL character")]
     Nul,

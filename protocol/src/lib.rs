@@ -21,6 +21,7 @@ mod outcome;
 pub mod receipt;
 mod result;
 mod snapshot;
+mod tensors;
 pub mod wire;
 
 pub use assignment::{Assignment, AssignmentError, LeaseId, Settlement, SignedAssignment};
@@ -31,13 +32,14 @@ pub use consensus::{Consistency, Decision, Tally};
 pub use hash::{Hash, Tag, blob_hash};
 pub use identity::{Address, ChannelProof, IdentityError, Role, SecretKey, Signature};
 pub use job::{
-    Blob, DeterminismClass, InputFile, InputHasher, ItemPack, JobInput, JobSpec, Limits, ModelRef, SignedJobSpec,
-    SpecError,
+    Blob, DeterminismClass, InputFile, InputHasher, ItemPack, JobInput, JobSpec, Limits, ModelRef, Program,
+    SignedJobSpec, SpecError,
 };
 pub use outcome::ResultBuilder;
 pub use receipt::{ReceiptBody, SignedReceipt, sign_batch};
 pub use result::{InferenceLeaf, ItemLeaf, ItemOutput, JobOutput, OutputError, OutputFile, ResultCore, Status};
 pub use snapshot::{Snapshot, SnapshotGlobal};
+pub use tensors::{RawTensor, TensorPack, TensorType};
 
 /// The version of every structure in this crate, and of the wire protocol.
 pub const VERSION: u16 = 1;

@@ -35,6 +35,9 @@ pub enum Status {
     /// The input blob is not what the spec says it is.
     #[n(7)]
     InvalidInput,
+    /// The item is not what the job's model takes; `code` says why.
+    #[n(8)]
+    InvalidItem,
 }
 
 impl Status {
@@ -42,7 +45,9 @@ impl Status {
     pub const fn is_refusal(self) -> bool {
         match self {
             Self::InvalidModule | Self::InvalidModel | Self::InvalidInput => true,
-            Self::Success | Self::ExitCode | Self::Trap | Self::OutOfFuel | Self::LimitExceeded => false,
+            Self::Success | Self::ExitCode | Self::Trap | Self::OutOfFuel | Self::LimitExceeded | Self::InvalidItem => {
+                false
+            }
         }
     }
 }

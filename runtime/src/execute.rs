@@ -211,7 +211,7 @@ fn finish(store: Store<Host>, ending: Ending, fuel_used: u64) -> Outcome {
 
 impl Outcome {
     /// Of a task that exceeds its limits before it starts.
-    fn without_run(ending: Ending) -> Self {
+    pub(crate) fn without_run(ending: Ending) -> Self {
         let (status, code) = ending.status();
         Self {
             status,

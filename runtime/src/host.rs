@@ -7,7 +7,7 @@ use crate::wasi::Wasi;
 use crate::watch::Watch;
 use crate::{HostFault, limits::Bounds};
 use depx_host_abi::Import;
-use depx_host_abi::fuel::{HOST_CALL, HostWork};
+use depx_host_abi::fuel::{self, HOST_CALL, HostWork};
 use depx_host_abi::limit::LimitCode;
 use wasmtime::{Caller, Global, Memory, Val};
 
@@ -74,6 +74,12 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// All of `fuel`.
+    pub(crate) fn new(fuel: u64) -> Self {
+        let limit = fuel.min(fuel::MAX) as i64;
+        Self { limit, left: limit }
+    }
+
     /// Pays before the effect; once nothing is left, the run is over.
     pub(crate) fn charge(&mut self, amount: u64) -> Result<(), Stop> {
         self.left = self.left.saturating_sub_unsigned(amount);
@@ -85,9 +91,9 @@ impl Meter {
         self.charge(work.rate().saturating_mul(count))
     }
 
-    /// Fuel used since the run started.
+    /// Fuel used since the run started: all of it once it has run out.
     pub(crate) fn used(&self) -> u64 {
-        self.limit.abs_diff(self.left)
+        self.limit.abs_diff(self.left.max(0))
     }
 }
 

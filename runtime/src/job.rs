@@ -17,6 +17,11 @@ pub const INPUT_MALFORMED: u32 = 1;
 /// The code that belongs to `Status::InvalidInput`: the pack holds another number of items than the spec says.
 pub const INPUT_ITEM_COUNT: u32 = 2;
 
+/// The code that belongs to `Status::InvalidItem`: the item is not an encoding of tensors.
+pub const ITEM_MALFORMED: u32 = 1;
+/// The code that belongs to `Status::InvalidItem`: the model takes other tensors.
+pub const ITEM_UNFIT: u32 = 2;
+
 /// A job with everything needed to execute it.
 #[derive(Clone, Debug)]
 pub struct Job {

@@ -12,6 +12,7 @@ mod execute;
 mod fault;
 mod given;
 mod host;
+mod inference;
 mod instrument;
 mod job;
 mod limits;
@@ -36,7 +37,10 @@ pub use engine::{Allocation, EngineOptions, Optimize};
 pub use execute::{Executable, NamedModel, Setting, Task};
 pub use fault::HostFault;
 pub use given::GivenModules;
-pub use job::{Blobs, INPUT_ITEM_COUNT, INPUT_MALFORMED, Job, JobResult, MODEL_NOT_LOADABLE, MODEL_NOT_OFFERED};
+pub use job::{
+    Blobs, INPUT_ITEM_COUNT, INPUT_MALFORMED, ITEM_MALFORMED, ITEM_UNFIT, Job, JobResult, MODEL_NOT_LOADABLE,
+    MODEL_NOT_OFFERED,
+};
 pub use outcome::{Inference, Outcome};
 pub use prepare::{PrepareError, instrumented};
 pub use runtime::{Runtime, RuntimeOptions, THREAD_STACK, with_execution_stack};

@@ -13,7 +13,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 pub struct Outcome {
     /// How it ended.
     pub status: Status,
-    /// The exit code, or the number of the [`TrapCode`] or [`LimitCode`], that belongs to `status`; 0 on success.
+    /// The exit code, the number of the [`TrapCode`] or [`LimitCode`], or what else belongs to `status`; 0 on success.
     pub code: u32,
     /// Units of the fuel schedule; all that the run was given if it ran out.
     pub fuel_used: u64,
@@ -56,6 +56,8 @@ pub(crate) enum Ending {
     Trapped(TrapCode),
     OutOfFuel,
     Exceeded(LimitCode),
+    /// Not what the model takes.
+    Unfit(u32),
 }
 
 impl Ending {
@@ -66,6 +68,7 @@ impl Ending {
             Self::Trapped(code) => (Status::Trap, code.number()),
             Self::OutOfFuel => (Status::OutOfFuel, 0),
             Self::Exceeded(code) => (Status::LimitExceeded, code.number()),
+            Self::Unfit(code) => (Status::InvalidItem, code),
         }
     }
 
@@ -185,6 +188,7 @@ mod tests {
             (Ending::Trapped(TrapCode::Unreachable), (Status::Trap, 1)),
             (Ending::OutOfFuel, (Status::OutOfFuel, 0)),
             (Ending::Exceeded(LimitCode::OutputBytes), (Status::LimitExceeded, 3)),
+            (Ending::Unfit(2), (Status::InvalidItem, 2)),
         ];
         for (ending, status) in cases {
             assert_eq!(ending.status(), status, "{ending:?}");

@@ -1,7 +1,7 @@
 //! From what an item came to, its part of the result; from a refusal, the whole of it.
 
 use crate::stream::{Finished, Streamed};
-use crate::{Job, Outcome};
+use crate::{ITEM_MALFORMED, Job, Outcome};
 use depx_host_abi::limit::LimitCode;
 use depx_host_abi::trap::TrapCode;
 use depx_protocol::{Hash, InferenceLeaf, ItemLeaf, ItemOutput, ResultBuilder, ResultCore, Status};
@@ -55,6 +55,8 @@ pub(crate) fn describe(leaf: &ItemLeaf) -> Option<String> {
         Status::OutOfFuel => format!("the guest used all its fuel, {} units", leaf.fuel_used),
         Status::LimitExceeded => limit().to_owned(),
         Status::Success => return None,
+        Status::InvalidItem if leaf.code == ITEM_MALFORMED => "it is not an encoding of tensors".to_owned(),
+        Status::InvalidItem => "the model takes tensors of other types or shapes".to_owned(),
         // Not statuses of items.
         Status::InvalidModule | Status::InvalidModel | Status::InvalidInput => String::new(),
     };

@@ -9,7 +9,7 @@ use crate::loaded::{LoadFailure, LoadedModels};
 use crate::prepare::{PrepareError, Preparer};
 use crate::profile::Profile;
 use crate::prove::{self, Refused};
-use crate::stream::{Delivered, Feed, Finished, Run, StreamError, Streamed, held_len};
+use crate::stream::{Delivered, Feed, Finished, Ready, Run, StreamError, Streamed, held_len};
 use crate::watch::Watch;
 use crate::{
     Cancel, Executable, HostFault, Job, JobResult, NamedModel, Outcome, Setting, StartsFrom, Task, Volume, nn, wasi,
@@ -17,7 +17,9 @@ use crate::{
 use bytes::Bytes;
 use depx_models::{Backend, OnnxRuntime, Reproducible};
 use depx_protocol::merkle::TreeBuilder;
-use depx_protocol::{Blob, DecodeError, DeterminismClass, Hash, HostCallLeaf, JobInput, JobOutput, Status, blob_hash};
+use depx_protocol::{
+    Blob, DecodeError, DeterminismClass, Hash, HostCallLeaf, JobInput, JobOutput, ModelRef, Program, Status, blob_hash,
+};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -273,30 +275,38 @@ impl Runtime {
             Err(Halt::Refused(reason)) => return Ok(prove::refused(job, reason, TreeBuilder::new().root())),
             Err(Halt::Fault(fault)) => return Err(fault.into()),
         };
-        let (executable, setting) = match self.ready(job, watch) {
+        let ready = match self.ready(job, watch) {
             Ok(ready) => ready,
             Err(Halt::Refused(reason)) => return Ok(prove::refused(job, reason, feed.finish(&job.spec.input)?)),
             Err(Halt::Fault(fault)) => return Err(fault.into()),
         };
-        let run = Run { executable: &executable, setting, job, watch, kept_host_calls: self.0.kept_host_calls };
+        let run = Run { ready: &ready, job, watch, kept_host_calls: self.0.kept_host_calls };
         let threads = usize::try_from(job.spec.input.items()).unwrap_or(usize::MAX).min(self.0.parallelism.get());
         let Delivered { result, detail } = run.all(threads, &mut feed, sink)?;
         let input_root = feed.finish(&job.spec.input)?;
         let core = result.finish(job.id, job.spec.class, job.profile, input_root);
         // The initialisation is paid for once, whoever ran it.
-        let core = match executable.starts_from() {
-            Some(StartsFrom { snapshot, fuel }) => core.starting_from(snapshot, fuel),
-            None => core,
+        let core = match &ready {
+            Ready::Command(executable, _) => match executable.starts_from() {
+                Some(StartsFrom { snapshot, fuel }) => core.starting_from(snapshot, fuel),
+                None => core,
+            },
+            Ready::Model(_) => core,
         };
         Ok(Streamed { core, detail })
     }
 
     /// Everything that the items of a job need.
-    fn ready(&self, job: &Job, watch: &Watch) -> Result<(Executable, Arc<Setting>), Halt> {
-        let executable = self.prepare_module(job)?;
-        watch.check()?;
-        let models = self.load_models(job)?;
-        Ok((executable, Arc::new(setting(job, models)?)))
+    fn ready(&self, job: &Job, watch: &Watch) -> Result<Ready, Halt> {
+        match job.spec.program {
+            Program::Command(module) => {
+                let executable = self.prepare_module(job, &module)?;
+                watch.check()?;
+                let models = job.spec.models.iter().map(|ModelRef { name, blob }| self.load_model(job, name, blob));
+                Ok(Ready::Command(executable, Arc::new(setting(job, models.collect::<Result<_, _>>()?)?)))
+            }
+            Program::Model(onnx) => Ok(Ready::Model(self.load_model(job, "the program", &onnx)?)),
+        }
     }
 
     fn check_profile(&self, job: &Job) -> Result<(), HostFault> {
@@ -304,35 +314,29 @@ impl Runtime {
         if self.0.profiles.contains(&asked) { Ok(()) } else { Err(HostFault::Profile { profile: job.profile }) }
     }
 
-    fn prepare_module(&self, job: &Job) -> Result<Executable, Halt> {
+    fn prepare_module(&self, job: &Job, module: &Blob) -> Result<Executable, Halt> {
         // Whoever filled the blobs has verified their hashes.
-        let wasm = || blob(job, &job.spec.module).map(|wasm| &wasm[..]);
-        self.prepare_named(job.spec.module.hash, wasm).map_err(|error| match error {
+        let wasm = || blob(job, module).map(|wasm| &wasm[..]);
+        self.prepare_named(module.hash, wasm).map_err(|error| match error {
             PrepareError::Refused(refusal) => refuse(Status::InvalidModule, refusal.code.number(), refusal.reason),
             PrepareError::Fault(fault) => Halt::Fault(fault),
         })
     }
 
-    fn load_models(&self, job: &Job) -> Result<Vec<NamedModel>, Halt> {
-        let mut loaded = Vec::with_capacity(job.spec.models.len());
-        for declared in &job.spec.models {
-            let onnx = blob(job, &declared.blob)?;
-            let models = self.0.models.iter().find(|(class, _)| *class == job.spec.class);
-            let Some((_, models)) = models else {
-                let detail = format!("jobs of class {} cannot use models; ask for D1 or D2", job.spec.class.name());
-                return Err(refuse(Status::InvalidModel, MODEL_NOT_OFFERED, detail));
-            };
-            let hash = declared.blob.hash;
-            let model = models.load(hash, onnx).map_err(|failure| match failure {
-                LoadFailure::Invalid { reason } => {
-                    let detail = bounded(&format!("model {:?}: {reason}", declared.name));
-                    refuse(Status::InvalidModel, MODEL_NOT_LOADABLE, detail)
-                }
-                LoadFailure::Fault(fault) => Halt::Fault(fault),
-            })?;
-            loaded.push(NamedModel { name: declared.name.clone(), hash, model });
-        }
-        Ok(loaded)
+    fn load_model(&self, job: &Job, name: &str, declared: &Blob) -> Result<NamedModel, Halt> {
+        let onnx = blob(job, declared)?;
+        let Some((_, models)) = self.0.models.iter().find(|(class, _)| *class == job.spec.class) else {
+            let detail = format!("jobs of class {} cannot use models; ask for D1 or D2", job.spec.class.name());
+            return Err(refuse(Status::InvalidModel, MODEL_NOT_OFFERED, detail));
+        };
+        let model = models.load(declared.hash, onnx).map_err(|failure| match failure {
+            LoadFailure::Invalid { reason } => {
+                let detail = bounded(&format!("model {name:?}: {reason}"));
+                refuse(Status::InvalidModel, MODEL_NOT_LOADABLE, detail)
+            }
+            LoadFailure::Fault(fault) => Halt::Fault(fault),
+        })?;
+        Ok(NamedModel { name: name.to_owned(), hash: declared.hash, model })
     }
 }
 

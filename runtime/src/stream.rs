@@ -2,10 +2,11 @@
 //!
 //! What is held at a time depends on the number of threads and on what an item may use, not on the length of the batch.
 
-use crate::execute::Executable;
+use crate::execute::{Executable, NamedModel};
+use crate::inference::infer;
 use crate::runtime::on_threads;
 use crate::watch::Watch;
-use crate::{HostFault, Job, Outcome, Setting, Task, prove};
+use crate::{HostFault, Job, Setting, Task, prove};
 use bytes::Bytes;
 use depx_protocol::merkle::TreeBuilder;
 use depx_protocol::{
@@ -108,10 +109,15 @@ impl<I: Iterator<Item = io::Result<Bytes>>> Feed<I> {
     }
 }
 
+/// What runs, once per item.
+pub(crate) enum Ready {
+    Command(Executable, Arc<Setting>),
+    Model(NamedModel),
+}
+
 /// How the items of one job are run.
 pub(crate) struct Run<'a> {
-    pub(crate) executable: &'a Executable,
-    pub(crate) setting: Arc<Setting>,
+    pub(crate) ready: &'a Ready,
     pub(crate) job: &'a Job,
     pub(crate) watch: &'a Watch,
     pub(crate) kept_host_calls: usize,
@@ -141,9 +147,14 @@ impl Run<'_> {
 
     fn one(&self, index: u64, input: Bytes) -> Result<Finished, HostFault> {
         let started = Instant::now();
-        let seed = JobSpec::seed(&self.job.id, index);
-        let task = Task { setting: self.setting.clone(), input, seed };
-        let outcome: Outcome = self.executable.run(&task, self.watch, self.kept_host_calls)?;
+        let outcome = match self.ready {
+            Ready::Command(executable, setting) => {
+                let seed = JobSpec::seed(&self.job.id, index);
+                let task = Task { setting: setting.clone(), input, seed };
+                executable.run(&task, self.watch, self.kept_host_calls)?
+            }
+            Ready::Model(model) => infer(model, &self.job.spec.limits, &input, self.watch)?,
+        };
         Ok(prove::finished(index, outcome, started.elapsed()))
     }
 }

@@ -6,7 +6,7 @@ use depx_coordinator::{Coordinator, CoordinatorConfig, CoordinatorEvent};
 use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
 use depx_protocol::{
     Blob, Consistency, DeterminismClass, Hash, HostCallLog, ItemLeaf, ItemOutput, JobInput, JobOutput, JobSpec, Limits,
-    SecretKey, Settlement, Status, VERSION, merkle,
+    Program, SecretKey, Settlement, Status, VERSION, merkle,
 };
 use depx_runtime::{Cancel, HostFault, Job, JobResult, Worker, WorkerLauncher};
 pub use depx_transport::chain;
@@ -110,7 +110,7 @@ pub fn echo_job(client: &SecretKey, consistency: Consistency, input: &[u8]) -> (
         client: client.address(),
         nonce: random(),
         created_ms: unix_ms(),
-        module: Blob::of(&module),
+        program: Program::Command(Blob::of(&module)),
         args: Vec::new(),
         env: Vec::new(),
         files: Vec::new(),

@@ -140,10 +140,11 @@ fn execute_next(
     }
     match module {
         Module::Known => {}
-        Module::Compiled => {
-            given.give(spec.module.hash, descriptors.pop_front().map(File::from).ok_or(LinkError::NoDescriptor)?)
+        Module::Compiled => given
+            .give(spec.program.blob().hash, descriptors.pop_front().map(File::from).ok_or(LinkError::NoDescriptor)?),
+        Module::Refused(refused) => {
+            given.refuse(spec.program.blob().hash, refused.into_refusal().ok_or(LinkError::Closed)?)
         }
-        Module::Refused(refused) => given.refuse(spec.module.hash, refused.into_refusal().ok_or(LinkError::Closed)?),
     }
     let result = unpack(contents, descriptors).map_err(engine_fault).and_then(|blobs| {
         let job = Job { id, spec, profile, blobs };

@@ -8,7 +8,7 @@ use crate::sealed::SealedBlobs;
 use crate::watch::Watch;
 use crate::{WorkerOptions, verify};
 use bytes::Bytes;
-use depx_protocol::{Blob, Hash};
+use depx_protocol::{Blob, Hash, Program};
 use depx_runtime::{Cancel, HostFault, Job, JobResult, Worker};
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -51,11 +51,15 @@ impl Worker for ProcessWorker {
 
 fn execute(process: &mut Process, shared: &Shared, job: &Job, cancel: &Cancel) -> Result<JobResult, HostFault> {
     let watch = Watch::start(job, cancel);
-    let module = job.spec.module;
-    let wasm = content(job, &module)?;
-    let known = process.knows(&module.hash);
-    let compiled = if known { None } else { Some(shared.compiled.get(&module, wasm, &watch)?) };
-    let forget = process.learn(module.hash);
+    let (compiled, forget) = match job.spec.program {
+        Program::Command(module) => {
+            let wasm = content(job, &module)?;
+            let known = process.knows(&module.hash);
+            let compiled = if known { None } else { Some(shared.compiled.get(&module, wasm, &watch)?) };
+            (compiled, process.learn(module.hash))
+        }
+        Program::Model(_) => (None, None),
+    };
     let parcel = Parcel::pack(job, compiled, forget, &shared.sealed)?;
     converse(process, &parcel, job, &watch, &shared.options).map_err(|stop| process.fault(stop))
 }
@@ -93,7 +97,7 @@ struct Parcel {
 }
 
 impl Parcel {
-    /// `compiled` is what the worker is to know of the module, if it does not yet; it gets nothing else of it.
+    /// `compiled` is what the worker is to know of the job's module, if there is one that it does not know yet; it gets nothing else of it.
     fn pack(
         job: &Job,
         compiled: Option<Compiled>,
@@ -110,7 +114,7 @@ impl Parcel {
             }
         };
         let spec = &job.spec;
-        let files = spec.files.iter().map(|file| file.blob).chain(spec.models.iter().map(|model| model.blob));
+        let files = spec.files.iter().map(|file| file.blob).chain(spec.model_blobs().copied());
         for blob in std::iter::once(*spec.input.blob()).chain(files).filter(|blob| seen.insert(blob.hash)) {
             let content = content(job, &blob)?;
             if content.len() <= MAX_INLINE && inline + content.len() <= MAX_INLINE_TOTAL {
@@ -147,7 +151,7 @@ fn memory_for(job: &Job, options: &WorkerOptions) -> u64 {
     // Outputs are held twice while they are encoded, and so is an input while it is unpacked.
     let twice = kept.min(options.max_job_output).saturating_add(job.spec.input.blob().len).saturating_mul(2);
     // A library holds a model's weights, and may hold them once more in an order that suits the processor.
-    let models = job.spec.models.iter().fold(0_u64, |all, model| all.saturating_add(model.blob.len)).saturating_mul(2);
+    let models = job.spec.model_blobs().fold(0_u64, |all, model| all.saturating_add(model.len)).saturating_mul(2);
     // What the kernel takes as a limit is a signed number of bytes.
     let all =
         item.saturating_mul(running).saturating_add(twice).saturating_add(models).saturating_add(options.overhead);

@@ -1,6 +1,6 @@
 //! The demonstration and the local network behind it.
 
-use crate::support::{DIGITS, Done, ECHO, IMAGES, LABELS, MODEL, Machine, finish, has_onnx_runtime};
+use crate::support::{DIGITS, Done, ECHO, IMAGES, LABELS, MODEL, Machine, array, finish, has_onnx_runtime};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -112,6 +112,34 @@ fn honest_nodes_agree_and_nobody_is_flagged() {
         let told = machine.json(["verify".as_ref(), receipt.path().as_os_str()]);
         assert_eq!((&told["verified"], &told["local"]), (&true.into(), &false.into()));
     }
+}
+
+#[test]
+fn a_model_alone_is_run_by_nodes_as_it_is_here() {
+    if !has_onnx_runtime() {
+        return;
+    }
+    let machine = Machine::new();
+    let images = std::fs::read(IMAGES).expect("it is there");
+    machine.write("images.npy", array("20, 1, 8, 8", &images[..20 * 64]));
+    let options = ["--class", "d1", "--batch", "images.npy"];
+    let done = submit(&machine, "3", &[&options[..], &["--items-per-job", "7", "--out", "out", MODEL]].concat());
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let done = machine.run([&["run"], &options[..], &["--out", "here", MODEL]].concat());
+    assert_eq!((done.code, &*done.stdout), (0, ""), "{}", done.stderr);
+    let mut answers = String::new();
+    for item in 0..20 {
+        let [there, here] = ["out/files", "here"].map(|directory| {
+            std::fs::read(machine.path(&format!("{directory}/{item:06}/logits.npy"))).expect("it is there")
+        });
+        assert_eq!(there, here, "item {item}");
+        let logits =
+            here.last_chunk::<40>().expect("ten floats").as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes));
+        let best = logits.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).expect("ten of them").0;
+        answers.push_str(&format!("{best}\n"));
+    }
+    let right = answers.lines().zip(LABELS.lines()).filter(|(answer, label)| answer == label).count();
+    assert!(right >= 19, "{right} of 20");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The same program on the same input gives the same result, to the last bit, however and wherever it is run.
 
-use crate::support::{DIGITS, IMAGES, MODEL, Machine, built_guest, finish, has_onnx_runtime};
+use crate::support::{DIGITS, IMAGES, MODEL, Machine, array, built_guest, finish, has_onnx_runtime};
 use depx_protocol::Canonical;
 use serde_json::Value;
 
@@ -127,6 +127,19 @@ fn inference() {
     let (images, model) = (images.to_str().expect("a plain path"), format!("digits={MODEL}"));
     let told = check(&["--model", &model, "--batch", images, "--record-bytes", "64", DIGITS], b"");
     assert_eq!((told["status"].as_str(), told["class"].as_str()), (Some("Success"), Some("D2")), "{told}");
+}
+
+#[test]
+fn a_model_alone() {
+    if !has_onnx_runtime() {
+        return;
+    }
+    let machine = Machine::new();
+    let images = std::fs::read(IMAGES).expect("it is there");
+    let images = machine.write("images.npy", array("24, 1, 8, 8", &images[..24 * 64]));
+    let images = images.to_str().expect("a plain path");
+    let told = check(&["--class", "d1", "--batch", images, MODEL], b"");
+    assert_eq!((told["status"].as_str(), told["class"].as_str()), (Some("Success"), Some("D1")), "{told}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What goes wrong is said in a sentence: what it was, and what to do. Exit codes are as documented.
 
-use crate::support::{DIGITS, Done, MODEL, Machine, finish, has_onnx_runtime, json_lines};
+use crate::support::{DIGITS, Done, MODEL, Machine, array, finish, has_onnx_runtime, json_lines};
 
 /// Arguments, exit code, and all of standard error but its last line break.
 type Case = (&'static str, i32, &'static str);
@@ -256,6 +256,36 @@ fn models_that_cannot_be_used() {
         "depx: ran out of fuel; give it more with --fuel (item 0: the guest used all its fuel, 50000 units)"),
         ("run --model a=digits.onnx --model a=digits.onnx digits.wasm", 1,
         "error: \"a\" cannot name a model: names are not empty and all different"),
+    ];
+    check(&cases, |arguments| machine.run(arguments));
+}
+
+#[test]
+fn tensors_that_a_model_cannot_take() {
+    if !has_onnx_runtime() {
+        return;
+    }
+    let machine = machine();
+    std::fs::copy(MODEL, machine.path("digits.onnx")).expect("it is there");
+    machine.write("image.npy", array("1, 1, 8, 8", &[0; 64]));
+    machine.write("flat.npy", array("64,", &[0; 64]));
+    machine.write("number.npy", array("", &[0]));
+    #[rustfmt::skip]
+    let cases = [
+        ("run --stdin text digits.onnx", 1,
+        "error: neither an .npy file nor an .npz file\n  because: magic not found for NPY file"),
+        ("run --stdin flat.npy digits.onnx", 122,
+        "depx: the model cannot take an item (item 0: the model takes tensors of other types or shapes)"),
+        ("run --batch number.npy digits.onnx", 1,
+        "error: number.npy has no dimension to take items of"),
+        ("run --batch image.npy --record-bytes 4 digits.onnx", 1,
+        "error: --record-bytes is for commands; a model takes tensors: .npy or .npz files"),
+        ("run --stdin image.npy --fuel 5000 digits.onnx", 120,
+        "depx: ran out of fuel; give it more with --fuel (item 0: the guest used all its fuel, 5000 units)"),
+        ("run --stdin image.npy digits.onnx argument", 1,
+        "error: a job that runs a model has neither arguments, environment, files nor further models"),
+        ("run --class d1 good.wasm", 1,
+        "error: --class is for jobs with models; this one is exact (D0) without"),
     ];
     check(&cases, |arguments| machine.run(arguments));
 }

@@ -244,6 +244,16 @@ impl Drop for Daemon {
 }
 
 /// Copies its standard input to standard output, and exits with the code that the first byte stands for: `0` to `9`.
+/// An `.npy` file of pixels from 0 to 16 as floats from 0 to 1.
+pub(crate) fn array(shape: &str, pixels: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}\n");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.into_bytes());
+    file.extend(pixels.iter().flat_map(|pixel| (f32::from(*pixel) / 16.0).to_le_bytes()));
+    file
+}
+
 pub(crate) const ECHO: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

@@ -194,7 +194,7 @@ def check_digests(values):
     snapshot = values["snapshot"]
     same("snapshot", section["snapshot"], tagged("snapshot", encode(snapshot)))
     same("snapshot in the result", result[15].hex(), tagged("snapshot", encode(snapshot)))
-    same("module of the snapshot", snapshot[0].hex(), spec[4][0])
+    same("module of the snapshot", snapshot[0].hex(), spec[4][1][0][0])
     memory = bytearray(snapshot[1] << 16)
     memory[70_000] = 7
     pages = [bytes(memory[page << 16 : page + 1 << 16]) for page in range(snapshot[1])]

@@ -10,8 +10,9 @@ use depx_protocol::wire::{
 use depx_protocol::{
     Address, Assignment, Blob, Canonical, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog,
     InferenceLeaf, InputFile, ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef,
-    OutputFile, ReceiptBody, ReceiptBundle, ResultCore, Role, SecretKey, Settlement, SignedAssignment, SignedJobSpec,
-    SignedReceipt, Snapshot, SnapshotGlobal, Status, Tag, VERSION, sign_batch,
+    OutputFile, Program, RawTensor, ReceiptBody, ReceiptBundle, ResultCore, Role, SecretKey, Settlement,
+    SignedAssignment, SignedJobSpec, SignedReceipt, Snapshot, SnapshotGlobal, Status, Tag, TensorPack, TensorType,
+    VERSION, sign_batch,
 };
 
 pub(crate) const EXPORTER: [u8; 32] = [0xe7; 32];
@@ -49,7 +50,7 @@ pub(crate) fn job_spec() -> JobSpec {
         client: client().address(),
         nonce: *b"sixteen bytes!!!",
         created_ms: 1_760_000_000_000,
-        module: Blob::of(b"\0asm"),
+        program: Program::Command(Blob::of(b"\0asm")),
         args: vec!["--verbose".into(), "grüße".into()],
         env: vec![("LANG".into(), "C".into()), ("EMPTY".into(), String::new())],
         files: vec![InputFile { path: "data/table.csv".into(), blob: Blob::of(b"1,2\n") }],
@@ -63,6 +64,23 @@ pub(crate) fn job_spec() -> JobSpec {
 
 pub(crate) fn compute_spec() -> JobSpec {
     JobSpec { input: JobInput::Compute(Blob::of(b"standard input")), ..job_spec() }
+}
+
+/// A job that runs a model alone.
+pub(crate) fn model_spec() -> JobSpec {
+    let (args, env, files, models) = (vec![], vec![], vec![], vec![]);
+    JobSpec { program: Program::Model(Blob::of(b"onnx")), args, env, files, models, ..job_spec() }
+}
+
+/// Inputs of a model: two floats in a row, and a single byte.
+pub(crate) fn tensor_pack() -> TensorPack {
+    let tensor = |element_type, shape: &[u32], data: &[u8]| RawTensor {
+        element_type,
+        shape: shape.to_vec(),
+        data: data.to_vec().into(),
+    };
+    let floats = [1.0f32.to_le_bytes(), (-2.5f32).to_le_bytes()].concat();
+    TensorPack(vec![tensor(TensorType::F32, &[1, 2], &floats), tensor(TensorType::U8, &[], &[7])])
 }
 
 pub(crate) fn signed_job_spec() -> SignedJobSpec {
@@ -157,7 +175,7 @@ pub(crate) fn job_output() -> JobOutput {
 pub(crate) fn snapshot() -> Snapshot {
     let global = |index, bits: &[u8]| SnapshotGlobal { index, bits: bits.to_vec().into() };
     Snapshot {
-        module: job_spec().module.hash,
+        module: job_spec().program.blob().hash,
         memory_pages: 2,
         memory_root: Snapshot::memory_root(&snapshot_memory()),
         globals: vec![global(0, &[0, 0, 16, 0]), global(2, &[1; 8]), global(3, &[2; 16])],
@@ -260,9 +278,12 @@ pub(crate) fn all() -> Vec<Sample> {
     vec![
         sample("job-spec", "batch", job_spec()),
         sample("job-spec", "compute", compute_spec()),
+        sample("job-spec", "model", model_spec()),
         sample("signed-job-spec", "", signed_job_spec()),
         sample("item-pack", "", item_pack()),
         sample("item-pack", "empty", ItemPack::default()),
+        sample("tensor-pack", "", tensor_pack()),
+        sample("tensor-pack", "empty", TensorPack::default()),
         sample("assignment", "", assignment.assignment.clone()),
         sample("signed-assignment", "", assignment.clone()),
         sample("result-core", "", result_core()),

@@ -3,7 +3,7 @@
 use crate::samples;
 use depx_protocol::{
     Blob, Canonical, DecodeError, HostCallLog, InputFile, ItemOutput, JobInput, JobOutput, JobSpec, ModelRef,
-    OutputError, ResultCore, SignedJobSpec, SpecError, Status,
+    OutputError, Program, ResultCore, SignedJobSpec, SpecError, Status,
 };
 
 type Fault = fn(&mut JobSpec);
@@ -47,6 +47,10 @@ fn bad_specs_are_refused_with_a_useful_message() {
         (|spec| spec.env = vec![("A".repeat(65_537), String::new())], too_large.into()),
         (|spec| spec.files = vec![file(&"x".repeat(65_537))], too_large.into()),
         (|spec| spec.models[0].name = "x".repeat(65_537), too_large.into()),
+        (
+            |spec| spec.program = Program::Model(Blob::of(b"onnx")),
+            "a job that runs a model has neither arguments, environment, files nor further models".into(),
+        ),
         (|spec| spec.input = batch(0), items(0)),
         (|spec| spec.input = batch(1_048_577), items(1_048_577)),
         (|spec| spec.args[0] = "a\0b".into(), nul.into()),
@@ -88,6 +92,7 @@ fn unusual_specs_are_valid() {
     let cases: Vec<Fault> = vec![
         |_| {},
         |spec| *spec = samples::compute_spec(),
+        |spec| *spec = samples::model_spec(),
         |spec| spec.created_ms = 0,
         |spec| spec.created_ms = JobSpec::MAX_CREATED_MS,
         |spec| spec.args = vec![String::new(); 1024],

@@ -8,8 +8,8 @@ use depx_protocol::wire::{
 use depx_protocol::{
     Address, Assignment, Blob, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog,
     InferenceLeaf, InputFile, ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef,
-    OutputFile, ReceiptBody, ReceiptBundle, ResultCore, Settlement, Signature, SignedAssignment, SignedJobSpec,
-    SignedReceipt, Snapshot, SnapshotGlobal, Status,
+    OutputFile, Program, RawTensor, ReceiptBody, ReceiptBundle, ResultCore, Settlement, Signature, SignedAssignment,
+    SignedJobSpec, SignedReceipt, Snapshot, SnapshotGlobal, Status, TensorPack, TensorType,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -69,11 +69,16 @@ fn status() -> impl Strategy<Value = Status> {
         Status::InvalidModule,
         Status::InvalidModel,
         Status::InvalidInput,
+        Status::InvalidItem,
     ])
 }
 
 fn blob() -> impl Strategy<Value = Blob> {
     (hash(), number()).prop_map(|(hash, len)| Blob { hash, len })
+}
+
+fn program() -> impl Strategy<Value = Program> {
+    prop_oneof![blob().prop_map(Program::Command), blob().prop_map(Program::Model)]
 }
 
 fn input() -> impl Strategy<Value = JobInput> {
@@ -106,10 +111,10 @@ pub(crate) fn job_spec() -> impl Strategy<Value = JobSpec> {
         vec((text(), blob()).prop_map(|(path, blob)| InputFile { path, blob }), 0..4),
         vec((text(), blob()).prop_map(|(name, blob)| ModelRef { name, blob }), 0..4),
     );
-    let head = (any::<u16>(), address(), any::<[u8; 16]>(), number(), blob());
+    let head = (any::<u16>(), address(), any::<[u8; 16]>(), number(), program());
     (head, texts, input(), class(), consistency, limits()).prop_map(
         |(
-            (version, client, nonce, created_ms, module),
+            (version, client, nonce, created_ms, program),
             (args, env, files, models),
             input,
             class,
@@ -121,7 +126,7 @@ pub(crate) fn job_spec() -> impl Strategy<Value = JobSpec> {
                 client,
                 nonce,
                 created_ms,
-                module,
+                program,
                 args,
                 env,
                 files,
@@ -141,6 +146,23 @@ pub(crate) fn signed_job_spec() -> impl Strategy<Value = SignedJobSpec> {
 
 pub(crate) fn item_pack() -> impl Strategy<Value = ItemPack> {
     vec(bytes(), 0..30).prop_map(ItemPack::new)
+}
+
+pub(crate) fn tensor_pack() -> impl Strategy<Value = TensorPack> {
+    let element_type = select(vec![
+        TensorType::F16,
+        TensorType::F32,
+        TensorType::F64,
+        TensorType::U8,
+        TensorType::I32,
+        TensorType::I64,
+    ]);
+    let tensor = (element_type, vec(small(), 0..=8), bytes()).prop_map(|(element_type, shape, data)| RawTensor {
+        element_type,
+        shape,
+        data: data.into(),
+    });
+    vec(tensor, 0..4).prop_map(TensorPack)
 }
 
 pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {

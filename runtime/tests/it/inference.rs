@@ -6,7 +6,9 @@ use crate::script::{OUTSIDE, Script, words};
 use crate::support::{Guest, JobBuilder, wat};
 use depx_host_abi::nn::IMPORTS;
 use depx_models::Backend;
-use depx_protocol::{DeterminismClass, Hash, Status, blob_hash};
+use depx_protocol::{
+    Blob, Canonical, DeterminismClass, Hash, JobOutput, Program, RawTensor, Status, TensorPack, TensorType, blob_hash,
+};
 use depx_runtime::{Cancel, HostFault, NamedModel, Runtime, RuntimeOptions};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -208,4 +210,80 @@ fn models_that_cannot_be_used_are_results_and_backends_that_fail_are_faults() {
         let Err(HostFault::Inference { reason }) = fault else { panic!("{model}: {fault:?}") };
         assert!(reason == "the library is not well" || reason == "the device is lost", "{reason}");
     }
+}
+
+/// A row of bytes.
+fn row(bytes: &[u8]) -> RawTensor {
+    RawTensor { element_type: TensorType::U8, shape: vec![1, bytes.len() as u32], data: bytes.to_vec().into() }
+}
+
+/// A job that runs a model alone, on items that are tensors or not.
+fn alone(model: &[u8], items: &[Vec<u8>]) -> JobBuilder {
+    let job = JobBuilder::new(model).batch(items.to_vec());
+    job.spec(|spec| (spec.program, spec.class) = (Program::Model(Blob::of(model)), DeterminismClass::Pinned))
+}
+
+#[test]
+fn a_model_can_be_the_program() {
+    let runtime = runtime();
+    let item = |rows: &[&[u8]]| TensorPack(rows.iter().map(|bytes| row(bytes)).collect()).to_bytes();
+    let good = item(&[&[1, 2], &[3, 255]]);
+    let mut scalar = row(&[3, 4]);
+    scalar.shape = vec![2, 1];
+    let items = [
+        good.clone(),
+        b"no tensors".to_vec(),
+        item(&[&[1, 2]]),
+        TensorPack(vec![row(&[1, 2]), scalar]).to_bytes(),
+        TensorPack(vec![row(&[1, 2]), RawTensor { shape: vec![1, 3], ..row(&[3, 4]) }]).to_bytes(),
+        good.clone(),
+    ];
+    let result = runtime.run_job(&alone(b"add", &items).build(&runtime), &Cancel::default()).unwrap();
+    let output = TensorPack(vec![row(&[4, 1])]).to_bytes();
+    let fuel = FUEL + (good.len() + output.len()) as u64;
+    let told: Vec<_> = result.output.items.iter().map(|item| (item.leaf.status, item.leaf.code)).collect();
+    let unfit = (Status::InvalidItem, 2);
+    assert_eq!(
+        told,
+        [(Status::Success, 0), (Status::InvalidItem, 1), unfit, unfit, (Status::InvalidItem, 1), (Status::Success, 0)]
+    );
+    for index in [0, 5] {
+        let item = &result.output.items[index];
+        assert_eq!((&item.stdout[..], item.leaf.fuel_used), (&output[..], fuel));
+    }
+    assert_eq!(result.output.items[2].leaf.fuel_used, items[2].len() as u64, "reading it was not free");
+    assert_eq!(result.detail.as_deref(), Some("item 1: it is not an encoding of tensors"));
+    assert_eq!((result.core.status, result.core.code, result.core.item_count), (Status::InvalidItem, 1, 6));
+    let called: Vec<_> = result.output.inferences.iter().map(|leaf| (leaf.item, leaf.model, leaf.fuel)).collect();
+    assert_eq!(called, [(0, blob_hash(b"add"), FUEL), (5, blob_hash(b"add"), FUEL)]);
+    assert!(JobOutput::verified(&result.output.to_bytes(), &result.core).is_ok());
+
+    let limited = |limit: fn(&mut depx_protocol::Limits)| {
+        let job = alone(b"add", &[item(&[&[1, 2], &[3, 255]])]).spec(|spec| limit(&mut spec.limits));
+        let result = runtime.run_job(&job.build(&runtime), &Cancel::default()).unwrap();
+        (result.core.status, result.core.code, result.core.fuel_used, result.core.output_len)
+    };
+    assert_eq!(limited(|limits| limits.fuel = FUEL), (Status::OutOfFuel, 0, FUEL, 0));
+    assert_eq!(limited(|limits| limits.output_bytes = 3), (Status::LimitExceeded, 3, fuel, 0));
+}
+
+#[test]
+fn a_program_that_is_no_usable_model_is_a_result_and_a_backend_that_fails_is_a_fault() {
+    let runtime = runtime();
+    let run = |model: &[u8], change: fn(&mut depx_protocol::JobSpec)| {
+        let items = [TensorPack(vec![row(&[1, 2]), row(&[3, 4])]).to_bytes()];
+        runtime.run_job(&alone(model, &items).spec(change).build(&runtime), &Cancel::default())
+    };
+    let refused = |model: &[u8], change| {
+        let result = run(model, change).unwrap();
+        (result.core.status, result.core.code, result.core.item_count, result.detail.unwrap())
+    };
+    let unusable = "model \"the program\": nothing that can be added".to_owned();
+    assert_eq!(refused(b"not a model", |_| ()), (Status::InvalidModel, 1, 0, unusable));
+    let exact = "jobs of class D0 cannot use models; ask for D1 or D2".to_owned();
+    assert_eq!(refused(b"add", |spec| spec.class = DeterminismClass::Exact), (Status::InvalidModel, 2, 0, exact));
+    assert!(matches!(run(b"fail", |_| ()), Err(HostFault::Inference { .. })));
+    assert!(matches!(run(b"add", |spec| spec.args = vec!["x".into()]), Err(HostFault::Spec(_))));
+    let unfit = run(b"refuse", |_| ()).unwrap().core;
+    assert_eq!((unfit.status, unfit.code, unfit.item_count), (Status::InvalidItem, 2, 1));
 }

@@ -4,7 +4,7 @@ use crate::script::Arg::{I, L, P};
 use crate::script::Script;
 use crate::support::{JobBuilder, RUNTIME, engines, wat};
 use depx_host_abi::refusal::RefusalCode;
-use depx_protocol::{Canonical, ItemOutput, JobInput, JobOutput, JobSpec, Status, blob_hash, merkle};
+use depx_protocol::{Blob, Canonical, ItemOutput, JobInput, JobOutput, JobSpec, Program, Status, blob_hash, merkle};
 use depx_runtime::{Cancel, EngineOptions, HostFault, InProcess, Job, Runtime, RuntimeOptions, WorkerLauncher};
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
@@ -139,9 +139,9 @@ fn results_never_change() {
         profile 244a0b6af9fb89a6d3cadfdf86b435b4d93c7d40c63c62b15153a9802a4ca97e
         fuel 430458
         pages 5
-        output 966 bytes, 1b74b6250073644f408895ebf1b3de84eae41ed6cfc011f165e950cf1899ddfb
-        items 779c026c5b066678bc7a4529116e1bdabef38a610927b1c3326eb703a1cb6bd5
-        result c95d44ab4578b01c31b2bc1be22d8df83a2e78c70d685ac07af41265d6655e01
+        output 966 bytes, 3e4f816e36ec5f06d0517a089262b946d76c89c11d15cf64f7ca16223262dd43
+        items 0b6f94b44ee0a89beb2a49c1407a342fea46124d5cb3f505e31765e958abb671
+        result 8756dce0fd813a2908b0b58a336a1567b3cbd2c603db356ac22f23fd23011b9e
     "#]]
     .assert_eq(&summary);
 }
@@ -200,7 +200,8 @@ fn what_the_node_got_wrong_is_a_fault() {
     }
     // A hash and a length that do not belong together.
     let mut job = good();
-    job.spec.module.len += 1;
+    let module = *job.spec.program.blob();
+    job.spec.program = Program::Command(Blob { len: module.len + 1, ..module });
     assert!(matches!(run(&job), Err(HostFault::MissingBlob { .. })));
     let mut job = good();
     job.profile = blob_hash(b"another profile");

@@ -185,7 +185,7 @@ fn snapshots_never_change() {
         snapshot 981d1b92c908ef3f3f890004d3242a2b070160301b2648a4bd2170bc48bbf9f9
         snapshot fuel 133706
         fuel 1330128
-        result a74653e9df41197a3e50c9de062c0759cd08695eb2f044ef65ac74c507bcbe90
+        result 4d41f88370d743c9a5a232cf2c190bffef7fee0680e0ef697aebdaabfe8c8d28
     "#]]
     .assert_eq(&format!(
         "snapshot {}\nsnapshot fuel {}\nfuel {}\nresult {}\n",

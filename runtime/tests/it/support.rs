@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use depx_protocol::{
     Address, Blob, Consistency, DeterminismClass, Hash, InputFile, ItemPack, JobInput, JobSpec, Limits, ModelRef,
-    VERSION,
+    Program, VERSION,
 };
 use depx_runtime::{
     Allocation, Cancel, EngineOptions, Executable, Job, Optimize, Outcome, Runtime, RuntimeOptions, Setting, Task,
@@ -105,7 +105,7 @@ impl JobBuilder {
             client: Address([1; 20]),
             nonce: [2; 16],
             created_ms: CREATED_MS,
-            module,
+            program: Program::Command(module),
             args: Vec::new(),
             env: Vec::new(),
             files: Vec::new(),

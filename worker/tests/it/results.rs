@@ -2,7 +2,7 @@
 
 use crate::support::{ECHO, JobBuilder, NOTHING, Subject, launcher, options};
 use depx_models::{OnnxRuntime, OpenError};
-use depx_protocol::{Canonical, DeterminismClass, JobInput, Status};
+use depx_protocol::{Blob, Canonical, DeterminismClass, JobInput, Program, RawTensor, Status, TensorPack, TensorType};
 use depx_runtime::{Allocation, Cancel, EngineOptions, HostFault, JobResult, Optimize, Runtime, RuntimeOptions};
 use depx_worker::WorkerOptions;
 use std::num::NonZeroU32;
@@ -107,7 +107,7 @@ fn faults_are_told_as_they_are() {
     let fault = subject.worker.run(&job, &Cancel::default()).unwrap_err();
     assert!(matches!(fault, HostFault::Profile { profile } if profile == job.profile), "{fault}");
     let mut job = JobBuilder::wat(ECHO).build(&subject.launcher.profiles());
-    let missing = job.spec.module.hash;
+    let missing = job.spec.program.blob().hash;
     job.blobs.remove(&missing);
     let fault = subject.worker.run(&job, &Cancel::default()).unwrap_err();
     assert!(matches!(fault, HostFault::MissingBlob { hash } if hash == missing), "{fault}");
@@ -148,6 +148,31 @@ fn models_run_in_a_worker_as_in_a_thread() {
         job.spec.class = class;
         let expected = runtime.run_job(&job.clone().build(&runtime.profiles()), &Cancel::default()).unwrap();
         assert_eq!(expected.core.status, Status::Success, "{:?}", expected.detail);
+        let images = IMAGES.as_chunks::<64>().0[..10].iter().map(|image| {
+            let pixels: Vec<u8> = image.iter().flat_map(|pixel| (f32::from(*pixel) / 16.0).to_le_bytes()).collect();
+            let shape = vec![1, 1, 8, 8];
+            TensorPack(vec![RawTensor { element_type: TensorType::F32, shape, data: pixels.into() }]).to_bytes()
+        });
+        let mut alone = JobBuilder::of(MODEL).batch(images.chain([b"no tensors".to_vec()]));
+        alone.spec.program = Program::Model(Blob::of(MODEL));
+        alone.spec.class = class;
+        let inferred = runtime.run_job(&alone.clone().build(&runtime.profiles()), &Cancel::default()).unwrap();
+        assert_eq!(
+            (inferred.core.status, inferred.core.item_count),
+            (Status::InvalidItem, 11),
+            "{:?}",
+            inferred.detail
+        );
+        let called = |result: &JobResult| -> Vec<_> {
+            result
+                .output
+                .inferences
+                .iter()
+                .map(|leaf| (leaf.item, leaf.model, leaf.input, leaf.output, leaf.fuel))
+                .collect()
+        };
+        assert_eq!(called(&inferred), called(&expected), "a model gives the same with a module around it and without");
+        assert_same(&subject.run(alone).unwrap_or_else(|fault| panic!("{fault}")), &inferred, "a model alone");
         for _ in 0..3 {
             let started = Instant::now();
             let result = subject.run(job.clone()).unwrap_or_else(|fault| panic!("{fault}"));
@@ -182,11 +207,12 @@ fn what_a_job_through_a_worker_costs() {
     assert!(times[0] < Duration::from_millis(2), "{:?}", times[0]);
 }
 
+const MODEL: &[u8] = include_bytes!("../../../models/zoo/digits/digits.onnx");
+const IMAGES: &[u8] = include_bytes!("../../../models/zoo/digits/heldout.images");
+
 /// Handwritten digits, ten of them, and the model that reads them.
 fn digits() -> JobBuilder {
     const MODULE: &[u8] = include_bytes!("../../../guest-sdk/examples/digits/digits.wasm");
-    const MODEL: &[u8] = include_bytes!("../../../models/zoo/digits/digits.onnx");
-    const IMAGES: &[u8] = include_bytes!("../../../models/zoo/digits/heldout.images");
     JobBuilder::of(MODULE).model("digits", MODEL).batch(IMAGES.chunks(64).take(10)).limits(|limits| {
         limits.memory_pages = 1024;
     })

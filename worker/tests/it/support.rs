@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use depx_protocol::{
     Address, Blob, Canonical, Consistency, DeterminismClass, Hash, InputFile, ItemPack, JobInput, JobSpec, Limits,
-    ModelRef, VERSION,
+    ModelRef, Program, VERSION,
 };
 use depx_runtime::{Blobs, Cancel, HostFault, Job, JobResult, Worker, WorkerLauncher};
 use depx_worker::{LaunchError, ProcessLauncher, WorkerOptions};
@@ -86,7 +86,7 @@ impl JobBuilder {
             client: Address([1; 20]),
             nonce: [2; 16],
             created_ms: 1_700_000_000_000,
-            module,
+            program: Program::Command(module),
             args: Vec::new(),
             env: Vec::new(),
             files: Vec::new(),
