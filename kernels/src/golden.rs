@@ -28,8 +28,11 @@ fn fingerprints(isa: Isa) -> Vec<(String, u64)> {
         all.push((format!("{function:?}"), hash(&output)));
     }
     let exponents: Vec<f32> = numbers.iter().rev().copied().collect();
-    pow(isa, &numbers, &exponents, &mut output);
-    all.push(("pow".to_owned(), hash(&output)));
+    for function in [Binary::Pow, Binary::Add, Binary::Max, Binary::Min, Binary::Mod, Binary::PRelu] {
+        output.copy_from_slice(&numbers);
+        function.apply(isa, &mut output, &exponents);
+        all.push((format!("elements {function:?}"), hash(&output)));
+    }
 
     for reduction in rows::REDUCTIONS {
         let mut output = vec![0.0; 12];
@@ -50,6 +53,10 @@ fn fingerprints(isa: Isa) -> Vec<(String, u64)> {
     add("group_norm", &|output| group_norm(isa, &rows, 3, 333, six, six, 1e-5, output));
     add("batch_norm", &|output| batch_norm(isa, &rows, 333, batch_norm_parameters, output));
     add("lp_normalize", &|output| lp_normalize(isa, 2, &rows, 333, 1, output));
+    add("mean_variance_norm", &|output| mean_variance_norm(isa, &rows, 333, output));
+    let response = LocalResponse { size: 5, alpha: 1.5, beta: 0.75, bias: 2.0 };
+    add("local_response_norm", &|output| local_response_norm(isa, response, &rows, 6, 333, output));
+    add("global_lp_pool", &|output| global_lp_pool(isa, 3, &rows, 333, &mut output[..12]));
     add("cumulative_sum", &|output| cumulative_sum(isa, whole, &rows, 333, 1, output));
     all
 }

@@ -25,6 +25,8 @@ mod isa;
     reason = "each is one instruction, for which its trait states what it needs"
 )]
 mod lanes;
+mod local_response;
+mod order;
 mod parallel;
 mod pool;
 pub mod reference;
@@ -37,18 +39,20 @@ mod two;
 mod vector;
 
 pub use conv::{Axes, PackedFilters, PackedTransposedFilters, Window, convolution, transposed_convolution};
-pub use elementwise::{Unary, pow};
+pub use elementwise::{Binary, Unary};
 pub use gemm::{Activation, Addend, Bias, Epilogue, Matrix, PackedMatrix, batched_gemm, gemm};
 pub use int8::{
     Int8, PackedIntegerFilters, PackedIntegers, Scales, integer_convolution, integer_gemm, requantization_scale,
     requantize,
 };
 pub use isa::Isa;
+pub use local_response::{LocalResponse, local_response_norm};
+pub use order::{Order, arg_first, hard_max, top_k};
 pub use parallel::{Parallel, Sequential};
-pub use pool::{average_pool, max_pool};
+pub use pool::{average_pool, global_lp_pool, lp_pool, max_pool, max_pool_positions};
 pub use rows::{
-    BatchNorm, CumulativeSum, Reduction, batch_norm, cumulative_sum, group_norm, layer_norm, log_softmax, lp_normalize,
-    reduce, rms_norm, softmax,
+    BatchNorm, CumulativeSum, Reduction, batch_norm, cumulative_sum, group_norm, layer_norm, layer_norm_statistics,
+    log_softmax, lp_normalize, mean_variance_norm, reduce, rms_norm, softmax,
 };
 
 /// The version of `KERNELS.md`: another one has other bits.

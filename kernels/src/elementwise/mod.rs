@@ -1,6 +1,7 @@
 //! Functions of one number, or two, applied to every element of a slice.
 
 mod activation;
+mod binary;
 mod double;
 mod error;
 mod exponential;
@@ -9,22 +10,23 @@ mod inverse;
 mod logarithm;
 mod map;
 mod power;
+mod rounding;
 mod simple;
 #[cfg(test)]
 mod tests;
 mod trigonometric;
 
+pub use binary::Binary;
 pub(crate) use exponential::{Exp, ExpOfDifference};
 pub(crate) use logarithm::Log;
 pub(crate) use map::{Function, map};
-pub use power::pow;
 #[cfg(test)]
 pub(crate) use tests::FUNCTIONS;
 
 use crate::Isa;
 use map::Map;
 
-/// A function of one number. `KERNELS.md` states the operations of each; a NaN gives a NaN.
+/// A function of one number. `KERNELS.md` states the operations of each; unless something else is said, a NaN gives a NaN.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Unary {
     /// eˣ.
@@ -117,7 +119,27 @@ pub enum Unary {
     Acosh,
     /// The inverse hyperbolic tangent: of ±1 ±∞, outside [-1, 1] a NaN.
     Atanh,
-    /// x to a power, as `pow` computes it.
+    /// The least integer that is not less.
+    Ceil,
+    /// The largest integer that is not more.
+    Floor,
+    /// The nearest integer, of two the even one.
+    Round,
+    /// 1 or -1, or x if that is zero.
+    Sign,
+    /// x if it is more than alpha, otherwise zero, also for a NaN.
+    ThresholdedRelu {
+        /// The threshold.
+        alpha: f32,
+    },
+    /// x + bias if x is less than -lambd, x - bias if it is more than lambd, otherwise zero, also for a NaN.
+    Shrink {
+        /// The threshold.
+        lambd: f32,
+        /// How far the others move to zero.
+        bias: f32,
+    },
+    /// x to a power, as [`Binary::Pow`] computes it.
     Pow {
         /// The power.
         exponent: f32,
@@ -189,6 +211,12 @@ impl Unary {
             Unary::Asinh => run!(hyperbolic::Asinh),
             Unary::Acosh => run!(hyperbolic::Acosh),
             Unary::Atanh => run!(hyperbolic::Atanh),
+            Unary::Ceil => run!(rounding::Ceil),
+            Unary::Floor => run!(rounding::Floor),
+            Unary::Round => run!(rounding::Round),
+            Unary::Sign => run!(rounding::Sign),
+            Unary::ThresholdedRelu { alpha } => run!(simple::ThresholdedRelu { alpha }),
+            Unary::Shrink { lambd, bias } => run!(simple::Shrink { lambd, bias }),
             Unary::Pow { exponent } => run!(power::To { exponent }),
         }
     }

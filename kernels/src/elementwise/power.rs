@@ -1,48 +1,38 @@
 //! Powers, with the special cases of IEEE 754's pow.
 
 use super::double::{exp, log};
-use super::map::Function;
-use crate::Isa;
+use super::map::{Function, map};
 use crate::bits::Bits;
 use crate::isa::Kernel;
 use crate::lanes::Lanes;
 use crate::vector::Vector;
 
-/// Writes each element of `base` to the power of that of `exponent` to `output`. All of x⁰ and 1ʸ are 1, whatever x and y; a negative
-/// finite number to a power that is not an integer is a NaN.
-///
-/// # Panics
-///
-/// If the lengths differ.
-pub fn pow(isa: Isa, base: &[f32], exponent: &[f32], output: &mut [f32]) {
-    assert_eq!(base.len(), exponent.len(), "as many exponents as bases");
-    assert_eq!(base.len(), output.len(), "as many results as bases");
-    isa.run(Pow { base, exponent, output });
+/// Each element to the power of its exponent, or of the one that there is.
+pub(super) struct PowInPlace<'a> {
+    pub(super) elements: &'a mut [f32],
+    pub(super) exponents: &'a [f32],
 }
 
-struct Pow<'a> {
-    base: &'a [f32],
-    exponent: &'a [f32],
-    output: &'a mut [f32],
-}
-
-impl Kernel for Pow<'_> {
+impl Kernel for PowInPlace<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let length = self.output.len();
-        let (base, exponent, output) = (self.base.as_ptr(), self.exponent.as_ptr(), self.output.as_mut_ptr());
+        let (length, elements) = (self.elements.len(), self.elements.as_mut_ptr());
         let whole = length - length % L::LANES;
-        // SAFETY: a kernel runs where its instructions are; all three have this length.
+        // SAFETY: a kernel runs where its instructions are; there are as many exponents as elements, or one.
         unsafe {
+            if let &[exponent] = self.exponents {
+                return map::<L, _>(To { exponent }, elements, elements, length);
+            }
+            let exponents = self.exponents.as_ptr();
             for first in (0..whole).step_by(L::LANES) {
-                power(L::load(base.add(first)), L::load(exponent.add(first))).store(output.add(first));
+                power(L::load(elements.add(first)), L::load(exponents.add(first))).store(elements.add(first));
             }
             if whole < length {
-                let x = L::load_first(base.add(whole), length - whole);
-                let y = L::load_first(exponent.add(whole), length - whole);
-                power(x, y).store_first(output.add(whole), length - whole);
+                let x = L::load_first(elements.add(whole), length - whole);
+                let y = L::load_first(exponents.add(whole), length - whole);
+                power(x, y).store_first(elements.add(whole), length - whole);
             }
         }
     }

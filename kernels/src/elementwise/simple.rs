@@ -112,3 +112,34 @@ impl Function for ReciprocalSqrt {
         unsafe { L::splat(1.0).div(x.sqrt()) }
     }
 }
+
+#[derive(Clone, Copy)]
+pub(super) struct ThresholdedRelu {
+    pub(super) alpha: f32,
+}
+
+impl Function for ThresholdedRelu {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(self, x: L) -> L {
+        // SAFETY: the caller's.
+        unsafe { x.select_greater(L::splat(self.alpha), x, L::splat(0.0)) }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Shrink {
+    pub(super) lambd: f32,
+    pub(super) bias: f32,
+}
+
+impl Function for Shrink {
+    #[inline(always)]
+    unsafe fn of<L: Lanes>(self, x: L) -> L {
+        // SAFETY: the caller's.
+        unsafe {
+            let (lambd, bias) = (L::splat(self.lambd), L::splat(self.bias));
+            let positive = x.select_greater(lambd, x.sub(bias), L::splat(0.0));
+            L::splat(-self.lambd).select_greater(x, x.add(bias), positive)
+        }
+    }
+}

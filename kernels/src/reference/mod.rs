@@ -14,7 +14,8 @@ pub use conv::{convolution, transposed_convolution};
 pub use gemm::{epilogue, gemm, sum_of_products};
 pub use int8::{integer_convolution, integer_gemm, requantize};
 pub use rows::{
-    batch_norm, cumulative_sum, group_norm, layer_norm, log_softmax, lp_normalize, reduce, rms_norm, softmax,
+    batch_norm, cumulative_sum, group_norm, layer_norm, log_softmax, lp_normalize, mean_and_factor, mean_variance_norm,
+    reduce, rms_norm, softmax,
 };
 pub use unary::{pow, unary};
 

@@ -83,7 +83,8 @@ pub fn log_softmax(row: &[f32]) -> Vec<f32> {
     row.iter().map(|x| (x - largest) - log).collect()
 }
 
-fn mean_and_factor(row: &[f32], epsilon: f32) -> (f32, f32) {
+/// The mean of a row, and one over the root of its variance and epsilon.
+pub fn mean_and_factor(row: &[f32], epsilon: f32) -> (f32, f32) {
     let mean = sum(row) / row.len() as f32;
     let deviate = |sum, x| {
         let deviation: f32 = x - mean;
@@ -109,6 +110,14 @@ pub fn layer_norm(row: &[f32], scale: Option<&[f32]>, bias: Option<&[f32]>, epsi
         scaled((x - mean) * factor, scale.map(|scale| scale[index]), bias.map(|bias| bias[index]))
     };
     row.iter().enumerate().map(result).collect()
+}
+
+/// A row minus its mean, divided by its standard deviation.
+pub fn mean_variance_norm(row: &[f32]) -> Vec<f32> {
+    let mean = sum(row) / row.len() as f32;
+    let deviations: Vec<f32> = row.iter().map(|x| x - mean).collect();
+    let deviation = (sum_of_squares(&deviations) / row.len() as f32).sqrt() + 1e-9;
+    deviations.iter().map(|x| x / deviation).collect()
 }
 
 /// The RMS normalisation of a row.

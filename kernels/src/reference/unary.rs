@@ -54,6 +54,34 @@ pub fn unary(function: Unary, x: f32) -> f32 {
         Unary::Asinh => double::asinh(x),
         Unary::Acosh => double::acosh(x),
         Unary::Atanh => double::atanh(x),
+        Unary::Ceil => x.ceil(),
+        Unary::Floor => x.floor(),
+        Unary::Round => x.round_ties_even(),
+        Unary::Sign => {
+            if x > 0.0 {
+                1.0
+            } else if x < 0.0 {
+                -1.0
+            } else {
+                x
+            }
+        }
+        Unary::ThresholdedRelu { alpha } => {
+            if x > alpha {
+                x
+            } else {
+                0.0
+            }
+        }
+        Unary::Shrink { lambd, bias } => {
+            if x < -lambd {
+                x + bias
+            } else if x > lambd {
+                x - bias
+            } else {
+                0.0
+            }
+        }
         Unary::Pow { exponent } => double::pow(x, exponent),
     }
 }

@@ -14,7 +14,9 @@ mod softmax;
 mod tests;
 
 pub use cumulative::{CumulativeSum, cumulative_sum};
-pub use normalize::{BatchNorm, batch_norm, group_norm, layer_norm, lp_normalize, rms_norm};
+pub use normalize::{
+    BatchNorm, batch_norm, group_norm, layer_norm, layer_norm_statistics, lp_normalize, mean_variance_norm, rms_norm,
+};
 pub use reduce::{Reduction, reduce};
 pub use softmax::{log_softmax, softmax};
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::each::{EachRow, Row, check};
 use super::fold::{Fold, Nothing, Sum, SumOfMagnitudes, SumOfSquaredDeviations, SumOfSquares, fold, fold_columns};
+use super::reduce::{Reduction, reduce};
 use crate::Isa;
 use crate::elementwise::{Function, map};
 use crate::isa::Kernel;
@@ -27,6 +28,63 @@ pub fn layer_norm(
         assert_eq!(factors.len(), length, "a factor for each element of a row");
     }
     isa.run(Rows { statistics: MeanAndVariance { epsilon }, input, length, scale, bias, output });
+}
+
+/// Writes the mean of each row of `length` elements to `means`, and 1 / √(variance + epsilon) to `factors`: what [`layer_norm`] subtracts
+/// and multiplies by.
+///
+/// # Panics
+///
+/// If `length` is zero, or lengths are not those of the shapes.
+pub fn layer_norm_statistics(
+    isa: Isa,
+    input: &[f32],
+    length: usize,
+    epsilon: f32,
+    means: &mut [f32],
+    factors: &mut [f32],
+) {
+    assert!(length > 0 && input.len() == length * means.len(), "elements are [rows, {length}]");
+    assert_eq!(means.len(), factors.len(), "one of each for every row");
+    isa.run(RowStatistics { statistics: MeanAndVariance { epsilon }, input, length, means, factors });
+}
+
+struct RowStatistics<'a> {
+    statistics: MeanAndVariance,
+    input: &'a [f32],
+    length: usize,
+    means: &'a mut [f32],
+    factors: &'a mut [f32],
+}
+
+impl Kernel for RowStatistics<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let results = self.means.iter_mut().zip(self.factors);
+        for (row, (mean, factor)) in self.input.chunks_exact(self.length).zip(results) {
+            // SAFETY: a kernel runs where its instructions are; the row has this length.
+            (*mean, *factor) = unsafe { self.statistics.of::<L>(row.as_ptr(), self.length) };
+        }
+    }
+}
+
+/// Writes (x - mean) / (√variance + 1e-9) of rows of `length` elements to `output`.
+///
+/// # Panics
+///
+/// If `length` is zero, or lengths are not multiples of it, or differ.
+pub fn mean_variance_norm(isa: Isa, input: &[f32], length: usize, output: &mut [f32]) {
+    check_rows(input, length, output);
+    for (row, results) in input.chunks_exact(length).zip(output.chunks_exact_mut(length)) {
+        let (mut mean, mut squares) = (0.0, 0.0);
+        reduce(isa, Reduction::Mean, row, length, 1, std::slice::from_mut(&mut mean));
+        results.iter_mut().zip(row).for_each(|(y, x)| *y = x - mean);
+        reduce(isa, Reduction::SumSquare, results, length, 1, std::slice::from_mut(&mut squares));
+        let deviation = (squares / length as f32).sqrt() + 1e-9;
+        results.iter_mut().for_each(|y| *y /= deviation);
+    }
 }
 
 /// Writes x / √(mean of squares + epsilon) of rows of `length` elements to `output`, times `scale`, which has an element for each of a

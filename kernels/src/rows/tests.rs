@@ -138,6 +138,19 @@ fn norms_of_rows_have_the_bits_of_the_reference() {
             |row| reference::rms_norm(row, scale(row.len()), epsilon),
         );
     }
+    compare(
+        &[1],
+        |isa, input, length, _, output| mean_variance_norm(isa, input, length, output),
+        reference::mean_variance_norm,
+    );
+    for_shapes(&[1], |isa, tensor, length, _| {
+        let [mut means, mut factors] = [(); 2].map(|()| vec![7.0; tensor.len() / length]);
+        layer_norm_statistics(isa, tensor, length, epsilon, &mut means, &mut factors);
+        let expected = tensor.chunks(length).map(|row| reference::mean_and_factor(row, epsilon));
+        let (expected_means, expected_factors): (Vec<f32>, Vec<f32>) = expected.unzip();
+        assert_eq!(bits(&means), bits(&expected_means), "{isa:?}, {length}");
+        assert_eq!(bits(&factors), bits(&expected_factors), "{isa:?}, {length}");
+    });
     for p in [1, 2] {
         compare(
             &INNERS,

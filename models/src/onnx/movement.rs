@@ -2,7 +2,7 @@
 
 use super::constant;
 use super::cost::COSTLY;
-use super::shape::{Call, Constant, Dim, Effect, Inferred, Value, axes, axis, common, elements, merged};
+use super::shape::{Call, Constant, Dim, Effect, Inferred, Value, axes, axis, common, elements, elementwise, merged};
 
 /// `ReduceSum` and its kind: `axes` is an attribute or, in newer versions, the second input.
 pub(super) fn reduce(call: &Call<'_>, weight: u64) -> Inferred {
@@ -24,6 +24,18 @@ pub(super) fn reduce_one(call: &Call<'_>) -> Inferred {
     let input = call.input(0)?;
     let reduced = call.axis(0, input.shape.len())?;
     Ok(Effect::steps(without(input, &[reduced], call.int("keepdims", 1)? != 0), input.elements()))
+}
+
+/// Two further outputs are the mean and the factor of each row.
+pub(super) fn layer_normalization(call: &Call<'_>) -> Inferred {
+    let input = call.input(0)?;
+    let rank = input.shape.len();
+    let mut effect = elementwise(call, COSTLY)?;
+    if call.node.outputs.len() > 1 {
+        let rows = without(input, &(call.axis(-1, rank)?..rank).collect::<Vec<_>>(), true);
+        effect.outputs.extend([rows.clone(), rows]);
+    }
+    Ok(effect)
 }
 
 fn without(input: &Value, reduced: &[usize], keep: bool) -> Value {

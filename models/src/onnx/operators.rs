@@ -43,7 +43,6 @@ fn standard(call: &Call<'_>) -> Inferred {
         | "GroupNormalization"
         | "Hardmax"
         | "InstanceNormalization"
-        | "LayerNormalization"
         | "Log"
         | "LogSoftmax"
         | "LpNormalization"
@@ -69,6 +68,7 @@ fn standard(call: &Call<'_>) -> Inferred {
             effect.outputs.extend([Value::of(Vec::new()), Value::of(Vec::new())]);
             Ok(effect)
         }
+        "LayerNormalization" => movement::layer_normalization(call),
         "LRN" => elementwise(call, window(call.int("size", 0)?)?),
 
         // The common shape of all inputs.

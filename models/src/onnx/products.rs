@@ -113,7 +113,12 @@ pub(super) fn pool(call: &Call<'_>) -> Inferred {
     shape.extend(windows(call, image, &kernel)?);
     let output = Value::of(shape);
     let steps = kernel.iter().fold(output.elements(), |product, &size| product.saturating_mul(size));
-    Ok(Effect::steps(output, steps))
+    let mut effect = Effect::steps(output, steps);
+    // The second output of MaxPool says where the elements were.
+    if call.node.operator == "MaxPool" && call.node.outputs.len() > 1 {
+        effect.outputs.push(effect.outputs[0].clone());
+    }
+    Ok(effect)
 }
 
 /// `LSTM`, `GRU` and `RNN`: `gates` matrices of weights, and one state per output after the first.

@@ -22,19 +22,24 @@ pub(crate) const VERSION: u32 = 1;
 enum Place {
     Library,
     Kernels,
+    /// Our own kernels, under another name.
+    Renamed(&'static str),
 }
 
-/// Checks a model as [`inspect`](super::inspect) does, and moves operators to our domain, which has those that `has_kernel` names.
-pub(crate) fn rewrite(onnx: &[u8], has_kernel: fn(&str) -> bool) -> Result<(ModelInfo, Vec<u8>), LoadError> {
+/// Checks a model as [`inspect`](super::inspect) does, and moves operators to our domain, of whose operators `outputs` says how many
+/// outputs they have.
+pub(crate) fn rewrite(onnx: &[u8], outputs: Outputs) -> Result<(ModelInfo, Vec<u8>), LoadError> {
     let mut places = Vec::new();
     let info = graph::inspect(&proto::model(onnx)?, &mut |call| {
-        places.push(place(call, has_kernel)?);
+        places.push(place(call, outputs)?);
         Ok(())
     })?;
     Ok((info, model(onnx, &places)?))
 }
 
-fn place(call: &Call<'_>, has_kernel: fn(&str) -> bool) -> Result<Place, String> {
+type Outputs = fn(&str) -> Option<usize>;
+
+fn place(call: &Call<'_>, outputs: Outputs) -> Result<Place, String> {
     let types = || call.inputs.iter().flatten().map(|value| value.ty);
     let operator = call.node.operator;
     if call.node.domain == "ai.onnx.ml" {
@@ -61,17 +66,19 @@ fn place(call: &Call<'_>, has_kernel: fn(&str) -> bool) -> Result<Place, String>
             Err("reproducible kernels take 32-bit floats; convert the model to them".to_owned())
         }
         "Abs" | "Add" | "Div" | "Mul" | "Neg" | "Sub" => Ok(Place::Library),
-        _ if has_kernel(operator) => kernel(call),
-        _ => Err("it has no reproducible kernel yet; ask for class D2".to_owned()),
+        _ => match outputs(operator) {
+            Some(outputs) => kernel(call, outputs),
+            None => Err("it has no reproducible kernel yet; ask for class D2".to_owned()),
+        },
     }
 }
 
-/// Conversions of floats to integers differ where they do not fit; all others wrap, are exact, or are rounded to nearest.
+/// Conversions of floats to integers differ in libraries where they do not fit; all others wrap, are exact, or are rounded to nearest.
 fn conversion(call: &Call<'_>, to: DataType) -> Result<Place, String> {
-    match call.input(0)?.ty.is_float() && !to.is_float() && to != DataType::BOOL {
+    match to.integer() {
         _ if !to.is_number() => Err("it converts to what is not a plain number".to_owned()),
-        true => Err("conversions of floats to integers have no reproducible kernel yet".to_owned()),
-        false => Ok(Place::Library),
+        Some(name) if call.input(0)?.ty.is_float() => Ok(Place::Renamed(name)),
+        _ => Ok(Place::Library),
     }
 }
 
@@ -89,7 +96,7 @@ fn integers(call: &Call<'_>) -> Result<Place, String> {
 }
 
 /// Whether a kernel of ours does what this node asks for.
-fn kernel(call: &Call<'_>) -> Result<Place, String> {
+fn kernel(call: &Call<'_>, outputs: usize) -> Result<Place, String> {
     let operator = call.node.operator;
     let shaped = |position| match call.optional(position) {
         None => true,
@@ -99,15 +106,19 @@ fn kernel(call: &Call<'_>) -> Result<Place, String> {
         "Celu" => call.float("alpha", 1.0)? > 0.0,
         "Gelu" => matches!(call.text("approximate", "none")?, b"none" | b"tanh"),
         "LpNormalization" => matches!(call.int("p", 2)?, 1 | 2),
+        "GlobalLpPool" | "LpPool" => call.int("p", 2)? > 0,
+        "GroupNormalization" | "LayerNormalization" | "RMSNormalization" => call.int("stash_type", 1)? == 1,
         "MaxPool" => call.int("storage_order", 0)? == 0,
+        "Mod" => call.int("fmod", 0)? == 1,
+        "Pow" => call.input(0)?.ty == call.input(1)?.ty,
         _ => !operator.starts_with("Reduce") || shaped(1),
     };
     if !fits {
         return Err("it has no reproducible kernel with these attributes; ask for class D2".to_owned());
     }
-    match call.node.outputs.iter().filter(|name| !name.is_empty()).count() {
-        0 | 1 => Ok(Place::Kernels),
-        _ => Err("only its first output has a reproducible kernel".to_owned()),
+    match call.node.outputs.len() <= outputs {
+        true => Ok(Place::Kernels),
+        false => Err(format!("only its first {outputs} outputs have reproducible kernels")),
     }
 }
 
@@ -116,7 +127,11 @@ fn model(onnx: &[u8], places: &[Place]) -> Result<Vec<u8>, LoadError> {
     let mut places = places.iter();
     let mut rewritten = fields(onnx, |number, value| match number {
         7 => fields(value?, |number, value| match number {
-            1 if places.next() == Some(&Place::Kernels) => moved(value?).map(Some),
+            1 => match places.next() {
+                Some(Place::Kernels) => moved(value?, None).map(Some),
+                Some(Place::Renamed(name)) => moved(value?, Some(name)).map(Some),
+                _ => Ok(None),
+            },
             _ => Ok(None),
         })
         .map(Some),
@@ -129,9 +144,13 @@ fn model(onnx: &[u8], places: &[Place]) -> Result<Vec<u8>, LoadError> {
     Ok(rewritten)
 }
 
-/// A node in our domain.
-fn moved(node: &[u8]) -> Result<Vec<u8>, LoadError> {
-    let mut moved = fields(node, |number, _| Ok((number == 7).then(Vec::new)))?;
+/// A node in our domain, perhaps under another name.
+fn moved(node: &[u8], name: Option<&str>) -> Result<Vec<u8>, LoadError> {
+    let mut moved = fields(node, |number, _| match (number, name) {
+        (7, _) => Ok(Some(Vec::new())),
+        (4, Some(name)) => Ok(Some(name.into())),
+        _ => Ok(None),
+    })?;
     write(&mut moved, 7, DOMAIN.as_bytes());
     Ok(moved)
 }

@@ -27,6 +27,23 @@ impl DataType {
     }
 }
 
+impl DataType {
+    /// The operator of ours that converts floats to this type of integers, if it is one.
+    pub(super) fn integer(self) -> Option<&'static str> {
+        Some(match self.0 {
+            2 => "CastToUint8",
+            3 => "CastToInt8",
+            4 => "CastToUint16",
+            5 => "CastToInt16",
+            6 => "CastToInt32",
+            7 => "CastToInt64",
+            12 => "CastToUint32",
+            13 => "CastToUint64",
+            _ => return None,
+        })
+    }
+}
+
 /// Marks what an operator gives.
 pub(super) fn mark(call: &Call<'_>, outputs: &mut [Value]) {
     let input = |position| call.optional(position).map_or(DataType::UNKNOWN, |value: &Value| value.ty);
@@ -53,7 +70,7 @@ pub(super) fn mark(call: &Call<'_>, outputs: &mut [Value]) {
             Some(zero_point) => [zero_point.ty; 3],
             None => [DataType::U8; 3],
         },
-        "TopK" => [input(0), DataType::I64, DataType::I64],
+        "MaxPool" | "TopK" => [input(0), DataType::I64, DataType::I64],
         _ if classic && outputs.len() == 2 => [DataType::I64, DataType::F32, DataType::UNKNOWN],
         _ if classic => [DataType::F32; 3],
         _ => [input(0); 3],

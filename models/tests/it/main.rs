@@ -4,6 +4,7 @@
 mod conformance;
 mod digits;
 mod onnxruntime;
+mod operators;
 mod reproducible;
 mod writer;
 

@@ -1,13 +1,18 @@
 //! Operators on single elements.
 
-use super::operator::{Compute, Definition, Input, fail, floats, give, input};
-use depx_kernels::{Isa, Unary, pow};
+use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, input};
+use depx_kernels::{Isa, Unary};
 use ort::operator::{ComputeContext, KernelContext};
 
 /// An operator without attributes.
 macro_rules! plain {
     ($name:literal, $unary:ident) => {
-        Definition { name: $name, inputs: &[Input::Floats], prepare: |_, isa| Ok(each(Unary::$unary, isa)) }
+        Definition {
+            name: $name,
+            inputs: &[Input::Floats],
+            outputs: FLOATS,
+            prepare: |_, isa| Ok(each(Unary::$unary, isa)),
+        }
     };
 }
 
@@ -18,28 +23,33 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     plain!("Asinh", Asinh),
     plain!("Atan", Atan),
     plain!("Atanh", Atanh),
-    Definition { name: "Celu", inputs: &[Input::Floats], prepare: celu },
+    Definition { name: "Celu", inputs: &[Input::Floats], outputs: FLOATS, prepare: celu },
     Definition {
         name: "Clip",
         inputs: &[Input::Floats, Input::OptionalFloats, Input::OptionalFloats],
+        outputs: FLOATS,
         prepare: |_, isa| Ok(clip(isa)),
     },
+    plain!("Ceil", Ceil),
     plain!("Cos", Cos),
     plain!("Cosh", Cosh),
-    Definition { name: "Elu", inputs: &[Input::Floats], prepare: elu },
+    Definition { name: "Elu", inputs: &[Input::Floats], outputs: FLOATS, prepare: elu },
     plain!("Erf", Erf),
     plain!("Exp", Exp),
-    Definition { name: "Gelu", inputs: &[Input::Floats], prepare: gelu },
-    Definition { name: "HardSigmoid", inputs: &[Input::Floats], prepare: hard_sigmoid },
+    plain!("Floor", Floor),
+    Definition { name: "Gelu", inputs: &[Input::Floats], outputs: FLOATS, prepare: gelu },
+    Definition { name: "HardSigmoid", inputs: &[Input::Floats], outputs: FLOATS, prepare: hard_sigmoid },
     plain!("HardSwish", HardSwish),
-    Definition { name: "LeakyRelu", inputs: &[Input::Floats], prepare: leaky_relu },
+    Definition { name: "LeakyRelu", inputs: &[Input::Floats], outputs: FLOATS, prepare: leaky_relu },
     plain!("Log", Log),
     plain!("Mish", Mish),
-    Definition { name: "Pow", inputs: &[Input::Floats, Input::Floats], prepare: |_, isa| Ok(power(isa)) },
     plain!("Reciprocal", Reciprocal),
     plain!("Relu", Relu),
-    Definition { name: "Selu", inputs: &[Input::Floats], prepare: selu },
+    plain!("Round", Round),
+    Definition { name: "Selu", inputs: &[Input::Floats], outputs: FLOATS, prepare: selu },
     plain!("Sigmoid", Sigmoid),
+    Definition { name: "Shrink", inputs: &[Input::Floats], outputs: FLOATS, prepare: shrink },
+    plain!("Sign", Sign),
     plain!("Sin", Sin),
     plain!("Sinh", Sinh),
     plain!("Softplus", Softplus),
@@ -47,6 +57,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     plain!("Sqrt", Sqrt),
     plain!("Tan", Tan),
     plain!("Tanh", Tanh),
+    Definition { name: "ThresholdedRelu", inputs: &[Input::Floats], outputs: FLOATS, prepare: thresholded_relu },
 ];
 
 fn each(unary: Unary, isa: Isa) -> Compute {
@@ -92,19 +103,13 @@ fn selu(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
     Ok(each(Unary::Selu { alpha, gamma }, isa))
 }
 
-/// Each element of the first input to the power of the second's, which may be one number for all.
-fn power(isa: Isa) -> Compute {
-    Box::new(move |context| {
-        let (base, exponent) = (input(context, 0)?, input(context, 1)?);
-        let ((shape, base), (exponents, exponent)) = (floats(&base)?, floats(&exponent)?);
-        match exponent {
-            &[exponent] if exponents.len() <= shape.len() => {
-                give(context, &shape, |y| Unary::Pow { exponent }.apply(isa, base, y))
-            }
-            _ if exponents == shape => give(context, &shape, |y| pow(isa, base, exponent, y)),
-            _ => fail("powers that broadcast have no reproducible kernel yet: expand them before"),
-        }
-    })
+fn shrink(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
+    let (lambd, bias) = (number(context, "lambd", 0.5), number(context, "bias", 0.0));
+    Ok(each(Unary::Shrink { lambd, bias }, isa))
+}
+
+fn thresholded_relu(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
+    Ok(each(Unary::ThresholdedRelu { alpha: number(context, "alpha", 1.0) }, isa))
 }
 
 /// Between two bounds, each a single number or left out.

@@ -1,9 +1,13 @@
 //! Models whose results are the same bits on every processor: ONNX Runtime moves elements and does single operations, and our
 //! own kernels do the rest, as operators of a domain of ours.
 
+mod broadcast;
+mod casts;
 mod channels;
 mod elements;
+mod norms;
 mod operator;
+mod order;
 mod products;
 mod rows;
 mod windows;
@@ -43,7 +47,9 @@ impl Backend for Reproducible {
     }
 
     fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, LoadError> {
-        let (info, rewritten) = rewrite(model, |name| definitions().any(|definition| definition.name == name))?;
+        let (info, rewritten) = rewrite(model, |name| {
+            definitions().find(|definition| definition.name == name).map(|definition| definition.outputs.len())
+        })?;
         let kind = Kind::Reproducible(self.isa);
         let environment = self.library.library.environment.clone();
         let sessions =
@@ -54,9 +60,19 @@ impl Backend for Reproducible {
 
 /// All operators with kernels of ours.
 fn definitions() -> impl Iterator<Item = &'static Definition> {
-    [channels::DEFINITIONS, elements::DEFINITIONS, products::DEFINITIONS, rows::DEFINITIONS, windows::DEFINITIONS]
-        .into_iter()
-        .flatten()
+    [
+        broadcast::DEFINITIONS,
+        casts::DEFINITIONS,
+        channels::DEFINITIONS,
+        elements::DEFINITIONS,
+        norms::DEFINITIONS,
+        order::DEFINITIONS,
+        products::DEFINITIONS,
+        rows::DEFINITIONS,
+        windows::DEFINITIONS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 pub(super) fn domain(isa: Isa) -> ort::Result<OperatorDomain> {

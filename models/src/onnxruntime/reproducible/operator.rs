@@ -3,14 +3,16 @@
 use crate::text::{MAX_REASON, bounded};
 use depx_kernels::Isa;
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
-use ort::value::{TensorElementType, ValueRef};
+use ort::value::{PrimitiveTensorElementType, TensorElementType, ValueRef};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// An operator of 32-bit floats.
+/// An operator.
 pub(super) struct Definition {
     pub(super) name: &'static str,
     /// Its inputs, in order.
     pub(super) inputs: &'static [Input],
+    /// The types of its outputs, of which all but the first may be left out.
+    pub(super) outputs: &'static [TensorElementType],
     /// Reads its attributes and packs its weights.
     pub(super) prepare: fn(&KernelContext<'_>, Isa) -> ort::Result<Compute>,
 }
@@ -20,8 +22,16 @@ pub(super) struct Definition {
 pub(super) enum Input {
     Floats,
     OptionalFloats,
+    Integers,
     OptionalIntegers,
+    /// One or more of them, which come last.
+    ManyFloats,
+    /// One or more of any types, which come last.
+    Anything,
 }
+
+/// The output of most operators.
+pub(super) const FLOATS: &[TensorElementType] = &[TensorElementType::Float32];
 
 /// One run of an operator.
 pub(super) type Compute = Box<dyn FnMut(&ComputeContext) -> ort::Result<()> + Send>;
@@ -42,12 +52,19 @@ impl Operator for Registered {
         self.definition.inputs.iter().map(|input| match input {
             Input::Floats => OperatorInput::required(TensorElementType::Float32),
             Input::OptionalFloats => OperatorInput::optional(TensorElementType::Float32),
+            Input::Integers => OperatorInput::required(TensorElementType::Int64),
             Input::OptionalIntegers => OperatorInput::optional(TensorElementType::Int64),
+            Input::ManyFloats => OperatorInput::variadic(1).homogenous(TensorElementType::Float32),
+            Input::Anything => OperatorInput::variadic(1),
         })
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        [OperatorOutput::required(TensorElementType::Float32)]
+        let output = |(position, ty): (usize, &TensorElementType)| match position {
+            0 => OperatorOutput::required(*ty),
+            _ => OperatorOutput::optional(*ty),
+        };
+        self.definition.outputs.iter().enumerate().map(output)
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Guarded> {
@@ -93,9 +110,22 @@ pub(super) fn sizes(shape: &[i64]) -> ort::Result<Vec<usize>> {
 
 /// Makes the output and fills it, unless it is empty.
 pub(super) fn give(context: &ComputeContext, shape: &[usize], fill: impl FnOnce(&mut [f32])) -> ort::Result<()> {
+    give_at(context, 0, shape, fill)
+}
+
+/// The same for the output at a position, unless it is left out.
+pub(super) fn give_at<T: PrimitiveTensorElementType>(
+    context: &ComputeContext,
+    position: usize,
+    shape: &[usize],
+    fill: impl FnOnce(&mut [T]),
+) -> ort::Result<()> {
+    if position >= context.num_outputs()? {
+        return Ok(());
+    }
     let shape = shape.iter().map(|&size| size as i64).collect::<Vec<_>>();
-    let Some(mut output) = context.output(0, shape)? else { return Ok(()) };
-    let (_, output) = output.try_extract_tensor_mut::<f32>()?;
+    let Some(mut output) = context.output(position, shape)? else { return Ok(()) };
+    let (_, output) = output.try_extract_tensor_mut::<T>()?;
     if !output.is_empty() {
         fill(output);
     }

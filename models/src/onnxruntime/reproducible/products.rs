@@ -1,13 +1,18 @@
 //! Products of matrices. Weights are packed once.
 
-use super::operator::{Compute, Definition, Input, fail, floats, give, input, sizes};
+use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, input, sizes};
 use depx_kernels::{Addend, Epilogue, Isa, Matrix, PackedMatrix, Sequential, batched_gemm, gemm};
 use ort::operator::KernelContext;
 use ort::value::DynTensorValueType;
 
 pub(super) const DEFINITIONS: &[Definition] = &[
-    Definition { name: "Gemm", inputs: &[Input::Floats, Input::Floats, Input::OptionalFloats], prepare: general },
-    Definition { name: "MatMul", inputs: &[Input::Floats, Input::Floats], prepare: matmul },
+    Definition {
+        name: "Gemm",
+        inputs: &[Input::Floats, Input::Floats, Input::OptionalFloats],
+        outputs: FLOATS,
+        prepare: general,
+    },
+    Definition { name: "MatMul", inputs: &[Input::Floats, Input::Floats], outputs: FLOATS, prepare: matmul },
 ];
 
 /// The right operand, packed, if it is a constant matrix; `transposed` if its columns are the rows of the product's operand.

@@ -1,34 +1,60 @@
 //! Operators on rows of elements.
 
-use super::operator::{Compute, Definition, Input, axis, fail, floats, give, input};
-use depx_kernels::{Isa, Reduction, layer_norm, log_softmax, lp_normalize, reduce, rms_norm, softmax};
+use super::operator::{Compute, Definition, FLOATS, Input, axis, fail, floats, give, give_at, input};
+use depx_kernels::{
+    CumulativeSum, Isa, Reduction, cumulative_sum, layer_norm, layer_norm_statistics, log_softmax, lp_normalize,
+    mean_variance_norm, reduce, rms_norm, softmax,
+};
 use ort::operator::{ComputeContext, KernelContext};
+use ort::value::TensorElementType;
 
 macro_rules! reduction {
     ($name:literal, $reduction:ident) => {
         Definition {
             name: $name,
             inputs: &[Input::Floats, Input::OptionalIntegers],
+            outputs: FLOATS,
             prepare: |context, isa| Ok(reduced(context, isa, Reduction::$reduction)),
         }
     };
 }
 
 pub(super) const DEFINITIONS: &[Definition] = &[
-    Definition { name: "GlobalAveragePool", inputs: &[Input::Floats], prepare: |_, isa| Ok(average_of_planes(isa)) },
+    Definition {
+        name: "CumSum",
+        inputs: &[Input::Floats, Input::Anything],
+        outputs: FLOATS,
+        prepare: |context, isa| Ok(sums(context, isa)),
+    },
+    Definition {
+        name: "GlobalAveragePool",
+        inputs: &[Input::Floats],
+        outputs: FLOATS,
+        prepare: |_, isa| Ok(planes(isa, Reduction::Mean)),
+    },
+    Definition {
+        name: "GlobalMaxPool",
+        inputs: &[Input::Floats],
+        outputs: FLOATS,
+        prepare: |_, isa| Ok(planes(isa, Reduction::Max)),
+    },
     Definition {
         name: "LayerNormalization",
         inputs: &[Input::Floats, Input::OptionalFloats, Input::OptionalFloats],
-        prepare: |context, isa| {
-            normalization(context, isa, |isa, x, length, [scale, bias], epsilon, y| {
-                layer_norm(isa, x, length, scale, bias, epsilon, y);
-            })
-        },
+        outputs: &[TensorElementType::Float32; 3],
+        prepare: layer_normalization,
     },
-    Definition { name: "LpNormalization", inputs: &[Input::Floats], prepare: lp_normalization },
+    Definition { name: "LpNormalization", inputs: &[Input::Floats], outputs: FLOATS, prepare: lp_normalization },
+    Definition {
+        name: "MeanVarianceNormalization",
+        inputs: &[Input::Floats],
+        outputs: FLOATS,
+        prepare: |context, isa| Ok(mean_variance_normalization(context, isa)),
+    },
     Definition {
         name: "RMSNormalization",
         inputs: &[Input::Floats, Input::OptionalFloats],
+        outputs: FLOATS,
         prepare: |context, isa| {
             normalization(context, isa, |isa, x, length, [scale, _], epsilon, y| {
                 rms_norm(isa, x, length, scale, epsilon, y);
@@ -38,11 +64,13 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "LogSoftmax",
         inputs: &[Input::Floats],
+        outputs: FLOATS,
         prepare: |context, isa| along(context, move |x, length, inner, y| log_softmax(isa, x, length, inner, y)),
     },
     Definition {
         name: "Softmax",
         inputs: &[Input::Floats],
+        outputs: FLOATS,
         prepare: |context, isa| along(context, move |x, length, inner, y| softmax(isa, x, length, inner, y)),
     },
     reduction!("ReduceL1", L1),
@@ -97,6 +125,29 @@ fn normalization(context: &KernelContext<'_>, isa: Isa, kernel: Normalization) -
     }))
 }
 
+fn layer_normalization(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
+    let along: i64 = context.get("axis").unwrap_or(-1);
+    let epsilon: f32 = context.get("epsilon").unwrap_or(1e-5);
+    let mut normalize = normalization(context, isa, |isa, x, length, [scale, bias], epsilon, y| {
+        layer_norm(isa, x, length, scale, bias, epsilon, y);
+    })?;
+    Ok(Box::new(move |context| {
+        normalize(context)?;
+        if context.num_outputs()? == 1 {
+            return Ok(());
+        }
+        let x = input(context, 0)?;
+        let (mut shape, x) = floats(&x)?;
+        let along = axis(along, shape.len())?;
+        let length = shape[along..].iter().product();
+        shape[along..].fill(1);
+        let [mut means, mut factors] = [(); 2].map(|()| vec![0.0; shape.iter().product()]);
+        layer_norm_statistics(isa, x, length, epsilon, &mut means, &mut factors);
+        give_at(context, 1, &shape, |y| y.copy_from_slice(&means))?;
+        give_at(context, 2, &shape, |y| y.copy_from_slice(&factors))
+    }))
+}
+
 type Normalization = fn(Isa, &[f32], usize, [Option<&[f32]>; 2], f32, &mut [f32]);
 
 fn reduced(context: &KernelContext<'_>, isa: Isa, reduction: Reduction) -> Compute {
@@ -121,7 +172,7 @@ fn reduced(context: &KernelContext<'_>, isa: Isa, reduction: Reduction) -> Compu
                 reduce(isa, reduction, x, size(&shape[first..last]), size(&shape[last..]), y);
             }
             None => {
-                let x = inwards(x, &shape, &axes);
+                let x = inwards(&shape, &axes).into_iter().map(|at| x[at]).collect::<Vec<_>>();
                 reduce(isa, reduction, &x, axes.iter().map(|&axis| shape[axis]).product(), 1, y);
             }
         })
@@ -148,31 +199,67 @@ fn side_by_side(axes: &[usize]) -> Option<(usize, usize)> {
     }
 }
 
-/// The elements with `axes` as the last dimensions, in their order.
-fn inwards(x: &[f32], shape: &[usize], axes: &[usize]) -> Vec<f32> {
+/// Where the elements are, in the order that they have with `axes` as the last dimensions.
+fn inwards(shape: &[usize], axes: &[usize]) -> Vec<usize> {
     let strides = (0..shape.len()).map(|axis| shape[axis + 1..].iter().product::<usize>()).collect::<Vec<_>>();
     let mut order = (0..shape.len()).filter(|axis| !axes.contains(axis)).collect::<Vec<_>>();
     order.extend(axes);
-    let starts = order.iter().fold(vec![0], |starts, &axis| {
+    order.iter().fold(vec![0], |starts, &axis| {
         starts
             .iter()
             .flat_map(|start| (0..shape[axis]).map(move |index| (start, index)))
             .map(|(start, index)| start + index * strides[axis])
             .collect()
-    });
-    starts.iter().map(|&start: &usize| x[start]).collect()
+    })
 }
 
-/// The mean of each channel.
-fn average_of_planes(isa: Isa) -> Compute {
+/// What each channel is reduced to.
+fn planes(isa: Isa, reduction: Reduction) -> Compute {
     Box::new(move |context| {
         let x = input(context, 0)?;
         let (mut shape, x) = floats(&x)?;
         if shape.len() < 2 {
-            return fail("it averages what has a batch and channels");
+            return fail("it pools what has a batch and channels");
         }
         let plane = shape[2..].iter().product();
         shape[2..].fill(1);
-        give(context, &shape, |y| reduce(isa, Reduction::Mean, x, plane, 1, y))
+        give(context, &shape, |y| reduce(isa, reduction, x, plane, 1, y))
+    })
+}
+
+/// The second input is the axis, an integer of 32 or 64 bits.
+fn sums(context: &KernelContext<'_>, isa: Isa) -> Compute {
+    let flag = |name| context.get::<i64>(name).unwrap_or(0) != 0;
+    let which = CumulativeSum { exclusive: flag("exclusive"), reverse: flag("reverse") };
+    Box::new(move |context| {
+        let (x, along) = (input(context, 0)?, input(context, 1)?);
+        let (shape, x) = floats(&x)?;
+        let along = match along.dtype().tensor_type() {
+            Some(TensorElementType::Int32) => {
+                along.try_extract_tensor::<i32>()?.1.iter().map(|&axis| axis.into()).collect()
+            }
+            _ => along.try_extract_tensor::<i64>()?.1.to_vec(),
+        };
+        let &[along] = &along[..] else { return fail("its axis must be one number") };
+        let along = axis(along, shape.len())?;
+        let inner = shape[along + 1..].iter().product();
+        give(context, &shape, |y| cumulative_sum(isa, which, x, shape[along], inner, y))
+    })
+}
+
+fn mean_variance_normalization(context: &KernelContext<'_>, isa: Isa) -> Compute {
+    let named = context.get::<Vec<i64>>("axes").unwrap_or_else(|| vec![0, 2, 3]);
+    Box::new(move |context| {
+        let x = input(context, 0)?;
+        let (shape, x) = floats(&x)?;
+        let axes = axes(context, &named, shape.len())?;
+        let length = axes.iter().map(|&axis| shape[axis]).product();
+        let order = inwards(&shape, &axes);
+        let rows = order.iter().map(|&at| x[at]).collect::<Vec<_>>();
+        give(context, &shape, |y| {
+            let mut results = vec![0.0; rows.len()];
+            mean_variance_norm(isa, &rows, length, &mut results);
+            order.into_iter().zip(results).for_each(|(at, result)| y[at] = result);
+        })
     })
 }

@@ -1,28 +1,38 @@
 //! Operators that slide a window over images.
 
-use super::operator::{Compute, Definition, Input, fail, floats, give, input, sizes};
+use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, give_at, input, sizes};
 use depx_kernels::{Axes, Bias, Epilogue, Isa, PackedFilters, Sequential, Window, convolution};
 use ort::operator::KernelContext;
-use ort::value::DynTensorValueType;
+use ort::value::{DynTensorValueType, PrimitiveTensorElementType, TensorElementType};
 
 pub(super) const DEFINITIONS: &[Definition] = &[
-    Definition { name: "Conv", inputs: &[Input::Floats, Input::Floats, Input::OptionalFloats], prepare: conv },
-    Definition { name: "AveragePool", inputs: &[Input::Floats], prepare: average_pool },
-    Definition { name: "MaxPool", inputs: &[Input::Floats], prepare: max_pool },
+    Definition {
+        name: "Conv",
+        inputs: &[Input::Floats, Input::Floats, Input::OptionalFloats],
+        outputs: FLOATS,
+        prepare: conv,
+    },
+    Definition { name: "AveragePool", inputs: &[Input::Floats], outputs: FLOATS, prepare: average_pool },
+    Definition {
+        name: "MaxPool",
+        inputs: &[Input::Floats],
+        outputs: &[TensorElementType::Float32, TensorElementType::Int64],
+        prepare: max_pool,
+    },
 ];
 
 /// The attributes that say how a window moves.
-struct Motion {
-    auto_pad: String,
-    strides: Vec<i64>,
-    dilations: Vec<i64>,
-    pads: Vec<i64>,
+pub(super) struct Motion {
+    pub(super) auto_pad: String,
+    pub(super) strides: Vec<i64>,
+    pub(super) dilations: Vec<i64>,
+    pub(super) pads: Vec<i64>,
     /// Whether outputs are counted that begin inside the padded input and end outside.
     ceil: bool,
 }
 
 impl Motion {
-    fn of(context: &KernelContext<'_>) -> Self {
+    pub(super) fn of(context: &KernelContext<'_>) -> Self {
         let list = |name| context.get::<Vec<i64>>(name).unwrap_or_default();
         Self {
             auto_pad: context.get("auto_pad").unwrap_or_default(),
@@ -88,7 +98,7 @@ impl Motion {
 }
 
 /// A result's shape: the batch, channels, and the outputs along each of `rank` dimensions.
-fn shape(outer: &[usize], outputs: Axes, rank: usize) -> Vec<usize> {
+pub(super) fn shape(outer: &[usize], outputs: Axes, rank: usize) -> Vec<usize> {
     outer.iter().copied().chain(outputs[3 - rank..].iter().copied()).collect()
 }
 
@@ -127,30 +137,38 @@ fn conv(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
 }
 
 fn max_pool(context: &KernelContext<'_>, _: Isa) -> ort::Result<Compute> {
-    pool(context, |_, x, spatial, window, _, y| depx_kernels::max_pool(x, spatial, window, y))
+    let mut largest = pool(context, 0, |x, spatial, window, _, y| depx_kernels::max_pool(x, spatial, window, y))?;
+    let mut positions =
+        pool(context, 1, |x, spatial, window, _, y| depx_kernels::max_pool_positions(x, spatial, window, y))?;
+    Ok(Box::new(move |context| {
+        largest(context)?;
+        if context.num_outputs()? == 1 { Ok(()) } else { positions(context) }
+    }))
 }
 
 fn average_pool(context: &KernelContext<'_>, _: Isa) -> ort::Result<Compute> {
-    pool(context, |padding, x, spatial, window, ends, y| {
+    let padding = context.get::<i64>("count_include_pad").unwrap_or(0) != 0;
+    pool(context, 0, move |x, spatial, window, ends, y| {
         depx_kernels::average_pool(x, spatial, window, padding.then_some(ends), y);
     })
 }
 
-/// Pools planes, of this size, under windows, without what windows look beyond the padding; whether padding counts comes first, and how
-/// much there is at the end of each axis last.
-type Pool = fn(bool, &[f32], Axes, Window, Axes, &mut [f32]);
-
-fn pool(context: &KernelContext<'_>, kernel: Pool) -> ort::Result<Compute> {
+/// An output of what `kernel` makes of planes, of this size, under windows, without what windows look beyond the padding; how much padding
+/// there is at the end of each axis comes last.
+pub(super) fn pool<T: PrimitiveTensorElementType + 'static>(
+    context: &KernelContext<'_>,
+    position: usize,
+    kernel: impl Fn(&[f32], Axes, Window, Axes, &mut [T]) + Send + 'static,
+) -> ort::Result<Compute> {
     let motion = Motion::of(context);
     let size = sizes(&context.get::<Vec<i64>>("kernel_shape").unwrap_or_default())?;
-    let padding = context.get::<i64>("count_include_pad").unwrap_or(0) != 0;
     Ok(Box::new(move |context| {
         let x = input(context, 0)?;
         let (x_shape, x) = floats(&x)?;
         let &[batch, channels, ref image @ ..] = &x_shape[..] else { return fail("its input must have channels") };
         let (window, axes, ends) = motion.window(&size, image)?;
-        give(context, &shape(&[batch, channels], window.output(axes), size.len()), |output| {
-            kernel(padding, x, axes, window, ends, output);
+        give_at(context, position, &shape(&[batch, channels], window.output(axes), size.len()), |output| {
+            kernel(x, axes, window, ends, output);
         })
     }))
 }

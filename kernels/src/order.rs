@@ -1,0 +1,140 @@
+//! What depends on nothing but the order of a row's elements. `KERNELS.md` states it: NaNs come first, and zeros are equal.
+//!
+//! Tensors are `[outer, axis, inner]`, and rows lie along the axis.
+
+use std::cmp::Ordering;
+
+/// Which elements come first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// The largest.
+    Descending,
+    /// The smallest.
+    Ascending,
+}
+
+impl Order {
+    /// Whether x comes before y.
+    fn before(self, x: f32, y: f32) -> bool {
+        let number = match self {
+            Self::Descending => x > y,
+            Self::Ascending => x < y,
+        };
+        number || x.is_nan() && !y.is_nan()
+    }
+
+    fn compare(self, x: f32, y: f32) -> Ordering {
+        self.before(y, x).cmp(&self.before(x, y))
+    }
+}
+
+/// Writes where the first element of each row in this order is, the `last` of equal ones or the first, to `positions`.
+///
+/// # Panics
+///
+/// If `axis` or `inner` is zero, or lengths are not those of the shapes.
+pub fn arg_first(order: Order, last: bool, input: &[f32], axis: usize, inner: usize, positions: &mut [i64]) {
+    assert_eq!(input.len(), positions.len() * axis, "a position for each row");
+    each_row(input, axis, inner, |row, elements| {
+        let mut first = 0;
+        for (position, &x) in elements.iter().enumerate().skip(1) {
+            if order.before(x, elements[first]) || last && !order.before(elements[first], x) {
+                first = position;
+            }
+        }
+        positions[row] = first as i64;
+    });
+}
+
+/// Writes 1 for the first of the largest elements of each row and 0 for the others to `output`.
+///
+/// # Panics
+///
+/// If `axis` or `inner` is zero, or lengths are not those of the shapes.
+pub fn hard_max(input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
+    assert_eq!(input.len(), output.len(), "as many results as elements");
+    let mut positions = vec![0; input.len() / axis];
+    arg_first(Order::Descending, false, input, axis, inner, &mut positions);
+    output.fill(0.0);
+    for (row, position) in positions.into_iter().enumerate() {
+        output[(row / inner * axis + position as usize) * inner + row % inner] = 1.0;
+    }
+}
+
+/// Writes the first `kept` elements of each row in this order, of equal ones those that come first in it, and where they are.
+/// Results are `[outer, kept, inner]`.
+///
+/// # Panics
+///
+/// If `axis`, `inner` or `kept` is zero, `kept` is more than `axis`, or lengths are not those of the shapes.
+pub fn top_k(order: Order, kept: usize, input: &[f32], axis: usize, inner: usize, values: &mut [f32], at: &mut [i64]) {
+    assert!(0 < kept && kept <= axis, "{kept} of {axis} elements");
+    assert_eq!(input.len() / axis * kept, values.len(), "so many values of each row");
+    assert_eq!(at.len(), values.len(), "as many positions as values");
+    let mut positions = Vec::with_capacity(axis);
+    each_row(input, axis, inner, |row, elements| {
+        let compare = |&a: &usize, &b: &usize| order.compare(elements[a], elements[b]).then(a.cmp(&b));
+        positions.clear();
+        positions.extend(0..axis);
+        positions.select_nth_unstable_by(kept - 1, compare);
+        positions[..kept].sort_unstable_by(compare);
+        for (number, &position) in positions[..kept].iter().enumerate() {
+            let result = (row / inner * kept + number) * inner + row % inner;
+            (values[result], at[result]) = (elements[position], position as i64);
+        }
+    });
+}
+
+/// Calls `compute` with the number and the elements of each row.
+fn each_row(input: &[f32], axis: usize, inner: usize, mut compute: impl FnMut(usize, &[f32])) {
+    assert!(axis > 0 && inner > 0 && input.len().is_multiple_of(axis * inner), "elements are [outer, {axis}, {inner}]");
+    let mut elements = vec![0.0; axis];
+    for row in 0..input.len() / axis {
+        let first = row / inner * axis * inner + row % inner;
+        elements.iter_mut().zip(input[first..].iter().step_by(inner)).for_each(|(to, from)| *to = *from);
+        compute(row, &elements);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: [f32; 8] = [-0.0, 2.0, 0.0, -1.0, 2.0, f32::NAN, -1.0, f32::NAN];
+
+    #[test]
+    fn nans_come_first_and_zeros_are_equal() {
+        for (order, expected) in
+            [(Order::Descending, [5, 7, 1, 4, 0, 2, 3, 6]), (Order::Ascending, [5, 7, 3, 6, 0, 2, 1, 4])]
+        {
+            for kept in 1..=8 {
+                let (mut values, mut at) = (vec![0.0; kept], vec![0; kept]);
+                top_k(order, kept, &ROW, 8, 1, &mut values, &mut at);
+                assert_eq!(at, expected[..kept]);
+                assert!(values.iter().zip(&at).all(|(value, at)| value.to_bits() == ROW[*at as usize].to_bits()));
+            }
+            for (length, last, position) in [(8, false, 5), (8, true, 7), (1, true, 0)] {
+                let mut positions = [9];
+                arg_first(order, last, &ROW[..length], length, 1, &mut positions);
+                assert_eq!(positions, [position]);
+            }
+        }
+        let mut positions = [9];
+        arg_first(Order::Ascending, true, &ROW[..3], 3, 1, &mut positions);
+        assert_eq!(positions, [2], "+0 is no more than -0");
+    }
+
+    #[test]
+    fn rows_lie_along_the_axis() {
+        let tensor = [1.0, 6.0, 3.0, 4.0, 5.0, 2.0, 9.0, 0.0, 1.0, 1.0, 2.0, 0.0];
+        let mut positions = [9; 4];
+        arg_first(Order::Descending, false, &tensor, 3, 2, &mut positions);
+        assert_eq!(positions, [2, 0, 0, 1]);
+        let (mut values, mut at) = ([0.0; 8], [9; 8]);
+        top_k(Order::Ascending, 2, &tensor, 3, 2, &mut values, &mut at);
+        assert_eq!((values, at), ([1.0, 2.0, 3.0, 4.0, 1.0, 0.0, 2.0, 0.0], [0, 2, 1, 1, 1, 0, 2, 2]));
+        let mut output = [7.0; 12];
+        hard_max(&tensor, 3, 2, &mut output);
+        assert_eq!(output, [0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+    }
+}

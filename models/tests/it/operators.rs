@@ -1,0 +1,180 @@
+//! Operators of class D1 that are rarer than those in `reproducible`.
+
+use crate::backend;
+use crate::reproducible::{assert_close, both, numbers, operator, tensor, values};
+use crate::writer::{F32, F64, I32, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, port, weight};
+use depx_models::{Backend, ElementType, OnnxRuntime, Reproducible, Tensor};
+
+fn integers(tensor: &Tensor) -> Vec<i64> {
+    let data = tensor.data();
+    match tensor.element_type() {
+        ElementType::U8 => data.iter().map(|&byte| byte.into()).collect(),
+        ElementType::I32 => data.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes).into()).collect(),
+        ElementType::I64 => data.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect(),
+        other => panic!("{other:?} is no integer"),
+    }
+}
+
+fn float(name: &str, value: f32) -> Message {
+    Message::default().bytes(1, name).fixed(2, value).int(20, 1)
+}
+
+/// Checks an operator on images of 3 × 4 × 6 × 5 numbers against the library.
+fn check(library: &OnnxRuntime, node: Message, weights: &[Message], to: &[i64]) {
+    let x = tensor(&[3, 4, 6, 5], &numbers(360));
+    let (ours, theirs) = both(library, &operator(node.clone(), weights, &[3, 4, 6, 5], to), &[x]);
+    assert_close(&String::from_utf8_lossy(&node.0), &ours, &theirs);
+}
+
+#[test]
+fn roundings_and_signs_keep_the_sign_of_zeros() {
+    let Some(library) = backend() else { return };
+    let x = [-0.0, 0.0, -0.3, 0.5, 1.5, -2.5, f32::NAN, f32::NEG_INFINITY];
+    for (name, expected) in [
+        ("Ceil", [-0.0, 0.0, -0.0, 1.0, 2.0, -2.0, f32::NAN, f32::NEG_INFINITY]),
+        ("Floor", [-0.0, 0.0, -1.0, 0.0, 1.0, -3.0, f32::NAN, f32::NEG_INFINITY]),
+        ("Round", [-0.0, 0.0, -0.0, 0.0, 2.0, -2.0, f32::NAN, f32::NEG_INFINITY]),
+        ("Sign", [-0.0, 0.0, -1.0, 1.0, 1.0, -1.0, f32::NAN, -1.0]),
+    ] {
+        let (ours, _) = both(&library, &operator(node(name, &["x"], &["y"]), &[], &[8], &[8]), &[tensor(&[8], &x)]);
+        assert_eq!(
+            values(&ours[0]).iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+            expected.map(f32::to_bits),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn inputs_broadcast_to_each_other() {
+    let Some(library) = backend() else { return };
+    for shape in [&[][..], &[5], &[4, 1, 1], &[6, 1], &[3, 4, 6, 5], &[1, 4, 1, 5], &[2, 1, 1, 1, 1]] {
+        let size = shape.iter().product::<i64>() as usize;
+        let to = if shape.len() == 5 { &[2, 3, 4, 6, 5][..] } else { &[3, 4, 6, 5] };
+        let w = [weight("w", F32, shape, &floats(&numbers(size).iter().map(|x| x.abs() + 0.5).collect::<Vec<_>>()))];
+        for name in ["Max", "Min", "Sum", "Mean"] {
+            check(&library, node(name, &["w", "x", "x"], &["y"]), &w, to);
+            check(&library, node(name, &["x"], &["y"]), &[], &[3, 4, 6, 5]);
+        }
+        check(&library, node("Mod", &["x", "w"], &["y"]).message(5, int("fmod", 1)), &w, to);
+        check(&library, node("Pow", &["w", "x"], &["y"]), &w, to);
+        if shape.len() < 5 {
+            check(&library, node("PRelu", &["x", "w"], &["y"]), &w, to);
+        }
+    }
+    let zeros = [weight("w", F32, &[3], &floats(&[0.0, f32::NAN, 1.0]))];
+    let (ours, _) = both(
+        &library,
+        &operator(node("Max", &["x", "w"], &["y"]), &zeros, &[3], &[3]),
+        &[tensor(&[3], &[-0.0, 1.0, f32::NAN])],
+    );
+    let bits = values(&ours[0]).into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    assert_eq!(bits, [-0.0, f32::NAN, f32::NAN].map(f32::to_bits));
+}
+
+#[test]
+fn elements_are_found_by_their_order() {
+    let Some(library) = backend() else { return };
+    let x = tensor(&[3, 4, 6, 5], &numbers(360).iter().map(|x| (x * 3.0).round()).collect::<Vec<_>>());
+    for (axis, to, kept) in [(0, [1, 4, 6, 5], [2, 4, 6, 5]), (-2, [3, 4, 1, 5], [3, 4, 2, 5])] {
+        for (name, last) in [("ArgMax", 0), ("ArgMin", 0), ("ArgMax", 1), ("ArgMin", 1)] {
+            for keep in [0, 1] {
+                let arg = node(name, &["x"], &["y"])
+                    .all(5, [int("axis", axis), int("keepdims", keep), int("select_last_index", last)]);
+                let to = to.into_iter().filter(|&size| keep == 1 || size != 1).collect::<Vec<_>>();
+                let onnx = one(arg, &[], port("x", F32, &[3, 4, 6, 5]), port("y", I64, &to));
+                let (ours, theirs) = both(&library, &onnx, std::slice::from_ref(&x));
+                assert_eq!(ours, theirs, "{name} along {axis}");
+            }
+        }
+        for largest in [0, 1] {
+            let first = node("TopK", &["x", "k"], &["y", "i"]).all(5, [int("axis", axis), int("largest", largest)]);
+            let two = weight("k", I64, &[1], &longs(&[2]));
+            let outputs = [port("y", F32, &kept), port("i", I64, &kept)];
+            let onnx = model(graph(&[first], &[two], &[port("x", F32, &[3, 4, 6, 5])], &outputs)).0;
+            let (ours, theirs) = both(&library, &onnx, std::slice::from_ref(&x));
+            assert_eq!(ours, theirs, "TopK along {axis}");
+        }
+        check(&library, node("Hardmax", &["x"], &["y"]).message(5, int("axis", axis)), &[], &[3, 4, 6, 5]);
+    }
+}
+
+#[test]
+fn floats_become_the_nearest_integers_towards_zero() {
+    let Some(library) = backend() else { return };
+    let x = [-1.9, 2.9, -0.0, 255.5, 3e9, -3e9, 1e30, f32::NEG_INFINITY, f32::NAN];
+    for (to, expected) in [
+        (U8, [0, 2, 0, 255, 255, 0, 255, 0, 0]),
+        (I32, [-1, 2, 0, 255, i64::from(i32::MAX), i64::from(i32::MIN), i64::from(i32::MAX), i64::from(i32::MIN), 0]),
+        (I64, [-1, 2, 0, 255, 3_000_000_000, -3_000_000_000, i64::MAX, i64::MIN, 0]),
+    ] {
+        let like = [weight("like", to, &[1], &[0; 8][..[1, 4, 8][usize::from(to != U8) + usize::from(to == I64)]])];
+        for (cast, weights) in [
+            (node("Cast", &["x"], &["y"]).message(5, int("to", to)), &[][..]),
+            (node("CastLike", &["x", "like"], &["y"]), &like),
+        ] {
+            let onnx = one(cast, weights, port("x", F32, &[9]), port("y", to, &[9]));
+            let (ours, _) = both(&library, &onnx, &[tensor(&[9], &x)]);
+            assert_eq!(integers(&ours[0]), expected);
+        }
+    }
+    let wide =
+        one(node("Cast", &["x"], &["y"]).message(5, int("to", I64)), &[], port("x", F64, &[1]), port("y", I64, &[1]));
+    let x = Tensor::new(ElementType::F64, vec![1], (-2_251_799_813_685_249.5f64).to_le_bytes().to_vec()).unwrap();
+    assert_eq!(integers(&both(&library, &wide, &[x]).0[0]), [-2_251_799_813_685_249]);
+}
+
+#[test]
+fn pools_are_those_of_the_library() {
+    let Some(library) = backend() else { return };
+    check(&library, node("GlobalMaxPool", &["x"], &["y"]), &[], &[3, 4, 1, 1]);
+    for p in [1, 2, 3] {
+        check(&library, node("GlobalLpPool", &["x"], &["y"]).message(5, int("p", p)), &[], &[3, 4, 1, 1]);
+        let attributes =
+            [int("p", p), ints("kernel_shape", &[3, 2]), ints("strides", &[2, 1]), ints("pads", &[1, 0, 0, 1])];
+        check(&library, node("LpPool", &["x"], &["y"]).all(5, attributes), &[], &[3, 4, 3, 5]);
+    }
+    let attributes = [ints("kernel_shape", &[3, 2]), ints("strides", &[2, 1]), ints("pads", &[1, 0, 0, 1])];
+    let pool = node("MaxPool", &["x"], &["y", "i"]).all(5, attributes);
+    let outputs = [port("y", F32, &[3, 4, 3, 5]), port("i", I64, &[3, 4, 3, 5])];
+    let onnx = model(graph(&[pool], &[], &[port("x", F32, &[3, 4, 6, 5])], &outputs)).0;
+    let (ours, theirs) = both(&library, &onnx, &[tensor(&[3, 4, 6, 5], &numbers(360))]);
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn sums_and_normalisations_are_those_of_the_library() {
+    let Some(library) = backend() else { return };
+    let axes = [weight("a", I64, &[], &longs(&[-2])), weight("a", I32, &[1], &1i32.to_le_bytes())];
+    for axis in axes {
+        for (exclusive, reverse) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+            let sum =
+                node("CumSum", &["x", "a"], &["y"]).all(5, [int("exclusive", exclusive), int("reverse", reverse)]);
+            check(&library, sum, std::slice::from_ref(&axis), &[3, 4, 6, 5]);
+        }
+    }
+    for size in [1, 3, 9] {
+        let norm = node("LRN", &["x"], &["y"]).all(5, [int("size", size), float("alpha", 0.3), float("bias", 0.5)]);
+        check(&library, norm, &[], &[3, 4, 6, 5]);
+    }
+    for axes in [&[0, 2, 3][..], &[1], &[-1, -2]] {
+        let norm = node("MeanVarianceNormalization", &["x"], &["y"]).message(5, ints("axes", axes));
+        check(&library, norm, &[], &[3, 4, 6, 5]);
+    }
+    let scale = [weight("s", F32, &[5], &floats(&numbers(5)))];
+    let norm = node("LayerNormalization", &["x", "s"], &["y", "m", "f"]);
+    let outputs = [port("y", F32, &[3, 4, 6, 5]), port("m", F32, &[3, 4, 6, 1]), port("f", F32, &[3, 4, 6, 1])];
+    let onnx = model(graph(&[norm], &scale, &[port("x", F32, &[3, 4, 6, 5])], &outputs)).0;
+    let (ours, theirs) = both(&library, &onnx, &[tensor(&[3, 4, 6, 5], &numbers(360))]);
+    assert_close("LayerNormalization", &ours, &theirs);
+    // One scale for each group, as before operator set 21, is one for each of its channels.
+    let grouped = |scales: &[f32], biases: &[f32]| {
+        let weights =
+            [("s", scales), ("b", biases)].map(|(name, data)| weight(name, F32, &[data.len() as i64], &floats(data)));
+        let norm = node("GroupNormalization", &["x", "s", "b"], &["y"]).message(5, int("num_groups", 2));
+        let onnx = operator(norm, &weights, &[3, 4, 6, 5], &[3, 4, 6, 5]);
+        let inputs = [tensor(&[3, 4, 6, 5], &numbers(360))];
+        Reproducible::new(library.clone()).load(&onnx).unwrap().run(&inputs).unwrap()
+    };
+    assert_eq!(grouped(&[2.0, 0.5], &[1.0, -1.0]), grouped(&[2.0, 2.0, 0.5, 0.5], &[1.0, 1.0, -1.0, -1.0]));
+}
