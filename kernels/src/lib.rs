@@ -30,6 +30,7 @@ mod order;
 mod parallel;
 mod pool;
 pub mod reference;
+mod resize;
 mod rows;
 #[cfg(test)]
 mod samples;
@@ -50,6 +51,7 @@ pub use local_response::{LocalResponse, local_response_norm};
 pub use order::{Order, arg_first, hard_max, top_k};
 pub use parallel::{Parallel, Sequential};
 pub use pool::{average_pool, global_lp_pool, lp_pool, max_pool, max_pool_positions};
+pub use resize::{Coordinates, Interpolation, Nearest, Resize, ResizedAxis, resize};
 pub use rows::{
     BatchNorm, CumulativeSum, Reduction, batch_norm, cumulative_sum, group_norm, layer_norm, layer_norm_statistics,
     log_softmax, lp_normalize, mean_variance_norm, reduce, rms_norm, softmax,

@@ -34,16 +34,19 @@ impl Order {
 ///
 /// If `axis` or `inner` is zero, or lengths are not those of the shapes.
 pub fn arg_first(order: Order, last: bool, input: &[f32], axis: usize, inner: usize, positions: &mut [i64]) {
+    check(input, axis, inner);
     assert_eq!(input.len(), positions.len() * axis, "a position for each row");
-    each_row(input, axis, inner, |row, elements| {
-        let mut first = 0;
-        for (position, &x) in elements.iter().enumerate().skip(1) {
-            if order.before(x, elements[first]) || last && !order.before(elements[first], x) {
-                first = position;
+    positions.fill(0);
+    for (rows, positions) in input.chunks_exact(axis * inner).zip(positions.chunks_exact_mut(inner)) {
+        let mut first = rows[..inner].to_vec();
+        for (position, elements) in rows.chunks_exact(inner).enumerate().skip(1) {
+            for ((x, first), at) in elements.iter().zip(&mut first).zip(&mut *positions) {
+                if order.before(*x, *first) || last && !order.before(*first, *x) {
+                    (*first, *at) = (*x, position as i64);
+                }
             }
         }
-        positions[row] = first as i64;
-    });
+    }
 }
 
 /// Writes 1 for the first of the largest elements of each row and 0 for the others to `output`.
@@ -52,6 +55,7 @@ pub fn arg_first(order: Order, last: bool, input: &[f32], axis: usize, inner: us
 ///
 /// If `axis` or `inner` is zero, or lengths are not those of the shapes.
 pub fn hard_max(input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
+    check(input, axis, inner);
     assert_eq!(input.len(), output.len(), "as many results as elements");
     let mut positions = vec![0; input.len() / axis];
     arg_first(Order::Descending, false, input, axis, inner, &mut positions);
@@ -71,8 +75,11 @@ pub fn top_k(order: Order, kept: usize, input: &[f32], axis: usize, inner: usize
     assert!(0 < kept && kept <= axis, "{kept} of {axis} elements");
     assert_eq!(input.len() / axis * kept, values.len(), "so many values of each row");
     assert_eq!(at.len(), values.len(), "as many positions as values");
-    let mut positions = Vec::with_capacity(axis);
-    each_row(input, axis, inner, |row, elements| {
+    check(input, axis, inner);
+    let (mut elements, mut positions) = (vec![0.0; axis], Vec::with_capacity(axis));
+    for row in 0..input.len() / axis {
+        let first = row / inner * axis * inner + row % inner;
+        elements.iter_mut().zip(input[first..].iter().step_by(inner)).for_each(|(to, from)| *to = *from);
         let compare = |&a: &usize, &b: &usize| order.compare(elements[a], elements[b]).then(a.cmp(&b));
         positions.clear();
         positions.extend(0..axis);
@@ -82,18 +89,11 @@ pub fn top_k(order: Order, kept: usize, input: &[f32], axis: usize, inner: usize
             let result = (row / inner * kept + number) * inner + row % inner;
             (values[result], at[result]) = (elements[position], position as i64);
         }
-    });
+    }
 }
 
-/// Calls `compute` with the number and the elements of each row.
-fn each_row(input: &[f32], axis: usize, inner: usize, mut compute: impl FnMut(usize, &[f32])) {
+fn check(input: &[f32], axis: usize, inner: usize) {
     assert!(axis > 0 && inner > 0 && input.len().is_multiple_of(axis * inner), "elements are [outer, {axis}, {inner}]");
-    let mut elements = vec![0.0; axis];
-    for row in 0..input.len() / axis {
-        let first = row / inner * axis * inner + row % inner;
-        elements.iter_mut().zip(input[first..].iter().step_by(inner)).for_each(|(to, from)| *to = *from);
-        compute(row, &elements);
-    }
 }
 
 #[cfg(test)]

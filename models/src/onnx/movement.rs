@@ -310,21 +310,29 @@ pub(super) fn blocks(call: &Call<'_>, deep: bool) -> Inferred {
 
 pub(super) fn resize(call: &Call<'_>) -> Inferred {
     let input = call.input(0)?;
-    if call.attribute("axes").is_some() || call.text("keep_aspect_ratio_policy", "stretch")? != b"stretch" {
-        return Err("'axes' and 'keep_aspect_ratio_policy' are not supported".to_owned());
+    if call.text("keep_aspect_ratio_policy", "stretch")? != b"stretch" {
+        return Err("'keep_aspect_ratio_policy' is not supported; give the sizes that it leads to".to_owned());
     }
-    let shape = match call.optional(3) {
+    let mut shape = input.shape.clone();
+    let named = match call.list("axes")? {
+        Some(named) => named.iter().map(|&item| axis(item, shape.len())).collect::<Inferred<Vec<_>>>()?,
+        None => (0..shape.len()).collect(),
+    };
+    let old = named.iter().map(|&position| shape[position]);
+    let new = match call.optional(3) {
         Some(_) => sizes(&call.ints(3)?)?,
         None => match &call.input(2)?.constant {
-            Some(Constant::Floats(scales)) => {
-                input.shape.iter().zip(scales).map(|(&dim, &scale)| scaled(dim, scale)).collect::<Inferred<Vec<_>>>()?
+            Some(Constant::Floats(scales)) if scales.len() == named.len() => {
+                old.zip(scales).map(|(dim, &scale)| scaled(dim, scale)).collect::<Inferred<Vec<_>>>()?
             }
+            Some(Constant::Floats(_)) => Vec::new(),
             _ => return Err("its scales are not a constant".to_owned()),
         },
     };
-    if shape.len() != input.shape.len() {
+    if new.len() != named.len() {
         return Err("it needs one size or scale for each dimension".to_owned());
     }
+    named.into_iter().zip(new).for_each(|(position, dim)| shape[position] = dim);
     let steps = elements(&shape).saturating_mul(COSTLY);
     Ok(Effect::steps(Value::of(shape), steps))
 }

@@ -71,14 +71,11 @@ pub(super) fn convolution(call: &Call<'_>, x: usize, w: usize) -> Inferred {
 
 /// `ConvTranspose`.
 pub(super) fn transposed_convolution(call: &Call<'_>) -> Inferred {
-    let (input, weights) = (call.input(0)?, call.input(1)?);
-    let (&[batch, channels, ref image @ ..], &[depth, maps, ref kernel @ ..]) = (&input.shape[..], &weights.shape[..])
+    let (&[batch, channels, ref image @ ..], &[depth, maps, ref kernel @ ..]) =
+        (&call.input(0)?.shape[..], &call.input(1)?.shape[..])
     else {
         return Err("it convolves what is not a batch of images".to_owned());
     };
-    if call.attribute("output_shape").is_some() || call.text("auto_pad", "NOTSET")? != b"NOTSET" {
-        return Err("'output_shape' and 'auto_pad' are not supported; give 'pads'".to_owned());
-    }
     same(channels, depth)?;
     let kernel = exact(kernel)?;
     if kernel.len() != image.len() {
@@ -88,17 +85,34 @@ pub(super) fn transposed_convolution(call: &Call<'_>) -> Inferred {
     let settings = Settings::of(call, &kernel)?;
     let extra =
         call.list("output_padding")?.map_or_else(|| Ok(vec![0; kernel.len()]), |list| lengths(list, kernel.len()))?;
+    let wanted = call.list("output_shape")?.map(|list| lengths(list, kernel.len())).transpose()?;
+    let auto = call.text("auto_pad", "NOTSET")?;
     let mut shape = vec![batch, maps.with(maps.size.saturating_mul(groups))];
+    let mut products = elements(&[batch, channels, maps]);
     for (position, &dim) in image.iter().enumerate() {
-        let reach = settings.reach(position, kernel[position]);
-        let padding = settings.pads[position] + settings.pads[position + kernel.len()];
-        let size = (dim.size.saturating_sub(1) * settings.strides[position] + extra[position] + reach)
-            .checked_sub(padding)
-            .ok_or("its padding is larger than its result")?;
-        shape.push(dim.with(size));
+        let (stride, reach) = (settings.strides[position], settings.reach(position, kernel[position]));
+        if extra[position] >= stride.max(reach) {
+            return Err("its output padding is larger than its strides and its kernel".to_owned());
+        }
+        let whole = dim.size.saturating_sub(1) * stride + extra[position] + reach;
+        let size = match (&wanted, auto) {
+            (Some(wanted), _) => Dim::exact(wanted[position]),
+            (None, b"SAME_UPPER" | b"SAME_LOWER") => dim.with(dim.size * stride),
+            (None, b"VALID") => dim.with(whole),
+            (None, b"NOTSET") => {
+                let padding = settings.pads[position] + settings.pads[position + kernel.len()];
+                dim.with(whole.checked_sub(padding).ok_or("its padding is larger than its result")?)
+            }
+            _ => return Err("its 'auto_pad' is unknown".to_owned()),
+        };
+        if size.size > whole + stride {
+            return Err("its result is larger than what its input reaches".to_owned());
+        }
+        shape.push(size);
+        // Each output meets this share of the kernel, wherever its input is.
+        let met = dim.size.max(size.size.div_ceil(stride));
+        products = products.saturating_mul(met).saturating_mul(kernel[position]);
     }
-    let each = kernel.iter().fold(maps.size, |product, &size| product.saturating_mul(size));
-    let products = input.elements().saturating_mul(each);
     Ok(Effect::products(Value::of(shape), products))
 }
 

@@ -111,6 +111,7 @@ fn kernel(call: &Call<'_>, outputs: usize) -> Result<Place, String> {
         "MaxPool" => call.int("storage_order", 0)? == 0,
         "Mod" => call.int("fmod", 0)? == 1,
         "Pow" => call.input(0)?.ty == call.input(1)?.ty,
+        "Resize" => resizes(call)?,
         _ => !operator.starts_with("Reduce") || shaped(1),
     };
     if !fits {
@@ -120,6 +121,22 @@ fn kernel(call: &Call<'_>, outputs: usize) -> Result<Place, String> {
         true => Ok(Place::Kernels),
         false => Err(format!("only its first {outputs} outputs have reproducible kernels")),
     }
+}
+
+/// Whether the modes of a `Resize` are known.
+fn resizes(call: &Call<'_>) -> Result<bool, String> {
+    let coordinates: [&[u8]; 6] = [
+        b"half_pixel",
+        b"half_pixel_symmetric",
+        b"pytorch_half_pixel",
+        b"align_corners",
+        b"asymmetric",
+        b"tf_crop_and_resize",
+    ];
+    let nearest: [&[u8]; 4] = [b"round_prefer_floor", b"round_prefer_ceil", b"floor", b"ceil"];
+    Ok(matches!(call.text("mode", "nearest")?, b"nearest" | b"linear" | b"cubic")
+        && coordinates.contains(&call.text("coordinate_transformation_mode", "half_pixel")?)
+        && nearest.contains(&call.text("nearest_mode", "round_prefer_floor")?))
 }
 
 /// The model with its operators at their places. Everything else stays byte for byte.

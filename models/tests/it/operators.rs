@@ -178,3 +178,67 @@ fn sums_and_normalisations_are_those_of_the_library() {
     };
     assert_eq!(grouped(&[2.0, 0.5], &[1.0, -1.0]), grouped(&[2.0, 2.0, 0.5, 0.5], &[1.0, 1.0, -1.0, -1.0]));
 }
+
+fn text(name: &str, value: &str) -> Message {
+    Message::default().bytes(1, name).bytes(4, value).int(20, 3)
+}
+
+#[test]
+fn transposed_convolutions_are_those_of_the_library() {
+    let Some(library) = backend() else { return };
+    // Attributes, groups, and the output's size; kernels are 3 × 2.
+    type Case<'a> = (&'a [Message], i64, [i64; 2]);
+    let cases: [Case<'_>; 8] = [
+        (&[], 1, [8, 6]),
+        (&[ints("strides", &[2, 3]), ints("pads", &[1, 0, 0, 1])], 2, [12, 13]),
+        (&[ints("strides", &[2, 3]), ints("output_padding", &[1, 2])], 4, [14, 16]),
+        (&[ints("dilations", &[2, 3]), ints("strides", &[3, 1])], 1, [20, 8]),
+        (&[ints("strides", &[2, 2]), text("auto_pad", "SAME_UPPER")], 1, [12, 10]),
+        (&[ints("strides", &[2, 2]), text("auto_pad", "SAME_LOWER")], 2, [12, 10]),
+        (&[ints("strides", &[2, 2]), text("auto_pad", "VALID")], 1, [13, 10]),
+        (&[ints("strides", &[2, 2]), ints("output_shape", &[12, 9])], 1, [12, 9]),
+    ];
+    for (attributes, groups, [height, width]) in cases {
+        let maps = 8 / groups;
+        let w = [
+            weight("w", F32, &[4, maps, 3, 2], &floats(&numbers(24 * maps as usize))),
+            weight("b", F32, &[8], &floats(&numbers(8))),
+        ];
+        let conv = node("ConvTranspose", &["x", "w", "b"], &["y"]).message(5, int("group", groups));
+        check(&library, conv.all(5, attributes.to_vec()), &w, &[3, 8, height, width]);
+    }
+}
+
+#[test]
+fn images_are_resized_as_by_the_library() {
+    let Some(library) = backend() else { return };
+    let unused = weight("none", F32, &[0], &[]);
+    let rules = ["nearest", "linear", "cubic"].into_iter().flat_map(|mode| {
+        ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"].map(|coordinates| (mode, coordinates))
+    });
+    for (mode, coordinates) in rules {
+        for nearest in ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"] {
+            let attributes = [
+                text("mode", mode),
+                text("coordinate_transformation_mode", coordinates),
+                text("nearest_mode", nearest),
+            ];
+            let resize = node("Resize", &["x", "", "", "sizes"], &["y"]).all(5, attributes.clone());
+            for to in [[3, 4, 11, 3], [3, 4, 4, 10], [3, 4, 1, 5]] {
+                check(&library, resize.clone(), &[weight("sizes", I64, &[4], &longs(&to))], &to);
+            }
+            let resize = node("Resize", &["x", "", "scales"], &["y"]).all(5, attributes);
+            let scales = weight("scales", F32, &[4], &floats(&[1.0, 1.0, 2.0, 3.0]));
+            check(&library, resize, &[scales], &[3, 4, 12, 15]);
+        }
+    }
+    let crop = [
+        text("mode", "linear"),
+        text("coordinate_transformation_mode", "tf_crop_and_resize"),
+        float("extrapolation_value", 7.0),
+    ];
+    let regions = weight("regions", F32, &[8], &floats(&[0.0, 0.0, -0.2, 0.3, 1.0, 1.0, 0.7, 0.6]));
+    let sizes = weight("sizes", I64, &[4], &longs(&[3, 4, 7, 3]));
+    let resize = node("Resize", &["x", "regions", "none", "sizes"], &["y"]).all(5, crop);
+    check(&library, resize, &[regions, unused, sizes], &[3, 4, 7, 3]);
+}

@@ -9,7 +9,9 @@ mod norms;
 mod operator;
 mod order;
 mod products;
+mod resize;
 mod rows;
+mod transposed;
 mod windows;
 
 use super::OnnxRuntime;
@@ -68,7 +70,9 @@ fn definitions() -> impl Iterator<Item = &'static Definition> {
         norms::DEFINITIONS,
         order::DEFINITIONS,
         products::DEFINITIONS,
+        resize::DEFINITIONS,
         rows::DEFINITIONS,
+        transposed::DEFINITIONS,
         windows::DEFINITIONS,
     ]
     .into_iter()

@@ -26,7 +26,7 @@ pub(super) struct Motion {
     pub(super) auto_pad: String,
     pub(super) strides: Vec<i64>,
     pub(super) dilations: Vec<i64>,
-    pub(super) pads: Vec<i64>,
+    pads: Vec<i64>,
     /// Whether outputs are counted that begin inside the padded input and end outside.
     ceil: bool,
 }
@@ -54,14 +54,9 @@ impl Motion {
         let (mut axes, mut ends): (Axes, Axes) = ([1; 3], [0; 3]);
         for axis in 0..rank {
             let at = 3 - rank + axis;
-            let positive = |list: &[i64], default| match list.get(axis) {
-                None => Ok(default),
-                Some(&size @ 1..=0x7fff_ffff) => Ok(size as usize),
-                Some(size) => fail(format!("{size} is not a step")),
-            };
             (axes[at], window.kernel[at]) = (image[axis], kernel[axis]);
-            window.strides[at] = positive(&self.strides, 1)?;
-            window.dilations[at] = positive(&self.dilations, 1)?;
+            window.strides[at] = step(&self.strides, axis)?;
+            window.dilations[at] = step(&self.dilations, axis)?;
             if kernel[axis] == 0 {
                 return fail("an empty kernel");
             }
@@ -75,11 +70,7 @@ impl Motion {
                     if self.auto_pad == "SAME_UPPER" { (less, total - less) } else { (total - less, less) }
                 }
                 "VALID" => (0, 0),
-                _ => match (self.pads.get(axis), self.pads.get(rank + axis)) {
-                    (None, None) => (0, 0),
-                    (Some(&begin @ 0..=0x7fff_ffff), Some(&end @ 0..=0x7fff_ffff)) => (begin as usize, end as usize),
-                    _ => return fail("pads must be two for each dimension and not negative"),
-                },
+                _ => self.pads(axis, rank)?,
             };
             ends[at] = window.pads_end[at];
             if self.ceil {
@@ -94,6 +85,24 @@ impl Motion {
             }
         }
         Ok((window, axes, ends))
+    }
+
+    /// Before and after one of `rank` axes.
+    pub(super) fn pads(&self, axis: usize, rank: usize) -> ort::Result<(usize, usize)> {
+        match (self.pads.get(axis), self.pads.get(rank + axis)) {
+            (None, None) => Ok((0, 0)),
+            (Some(&begin @ 0..=0x7fff_ffff), Some(&end @ 0..=0x7fff_ffff)) => Ok((begin as usize, end as usize)),
+            _ => fail("pads must be two for each dimension and not negative"),
+        }
+    }
+}
+
+/// A stride or dilation, 1 if none is given.
+pub(super) fn step(list: &[i64], axis: usize) -> ort::Result<usize> {
+    match list.get(axis) {
+        None => Ok(1),
+        Some(&size @ 1..=0x7fff_ffff) => Ok(size as usize),
+        Some(size) => fail(format!("{size} is not a step")),
     }
 }
 
