@@ -2,8 +2,6 @@
 //!
 //! Tensors are `[outer, axis, inner]`, and rows lie along the axis.
 
-use std::cmp::Ordering;
-
 /// Which elements come first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
@@ -14,17 +12,20 @@ pub enum Order {
 }
 
 impl Order {
-    /// Whether x comes before y.
-    fn before(self, x: f32, y: f32) -> bool {
-        let number = match self {
-            Self::Descending => x > y,
-            Self::Ascending => x < y,
-        };
-        number || x.is_nan() && !y.is_nan()
+    /// Numbers in this order: 0 for NaNs, the same for both zeros.
+    fn key(self, x: f32) -> u32 {
+        let bits = (x + 0.0).to_bits();
+        let ascending = if bits >> 31 == 0 { bits | 1 << 31 } else { !bits };
+        match self {
+            _ if x.is_nan() => 0,
+            Self::Descending => !ascending,
+            Self::Ascending => ascending,
+        }
     }
 
-    fn compare(self, x: f32, y: f32) -> Ordering {
-        self.before(y, x).cmp(&self.before(x, y))
+    /// The key of an element, and behind it the number of one among equals.
+    fn ranked(self, x: f32, number: u32) -> u64 {
+        u64::from(self.key(x)) << 32 | u64::from(number)
     }
 }
 
@@ -32,19 +33,18 @@ impl Order {
 ///
 /// # Panics
 ///
-/// If `axis` or `inner` is zero, or lengths are not those of the shapes.
+/// If `axis` or `inner` is zero, `axis` is 2³² or more, or lengths are not those of the shapes.
 pub fn arg_first(order: Order, last: bool, input: &[f32], axis: usize, inner: usize, positions: &mut [i64]) {
     check(input, axis, inner);
     assert_eq!(input.len(), positions.len() * axis, "a position for each row");
-    positions.fill(0);
+    let ranked = |position: usize, x: f32| order.ranked(x, if last { !(position as u32) } else { position as u32 });
     for (rows, positions) in input.chunks_exact(axis * inner).zip(positions.chunks_exact_mut(inner)) {
-        let mut first = rows[..inner].to_vec();
-        for (position, elements) in rows.chunks_exact(inner).enumerate().skip(1) {
-            for ((x, first), at) in elements.iter().zip(&mut first).zip(&mut *positions) {
-                if order.before(*x, *first) || last && !order.before(*first, *x) {
-                    (*first, *at) = (*x, position as i64);
-                }
-            }
+        let mut first = vec![u64::MAX; inner];
+        for (position, elements) in rows.chunks_exact(inner).enumerate() {
+            first.iter_mut().zip(elements).for_each(|(first, x)| *first = ranked(position, *x).min(*first));
+        }
+        for (position, first) in positions.iter_mut().zip(first) {
+            *position = (if last { !(first as u32) } else { first as u32 }).into();
         }
     }
 }
@@ -53,7 +53,7 @@ pub fn arg_first(order: Order, last: bool, input: &[f32], axis: usize, inner: us
 ///
 /// # Panics
 ///
-/// If `axis` or `inner` is zero, or lengths are not those of the shapes.
+/// If `axis` or `inner` is zero, `axis` is 2³² or more, or lengths are not those of the shapes.
 pub fn hard_max(input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
     check(input, axis, inner);
     assert_eq!(input.len(), output.len(), "as many results as elements");
@@ -76,23 +76,23 @@ pub fn top_k(order: Order, kept: usize, input: &[f32], axis: usize, inner: usize
     assert_eq!(input.len() / axis * kept, values.len(), "so many values of each row");
     assert_eq!(at.len(), values.len(), "as many positions as values");
     check(input, axis, inner);
-    let (mut elements, mut positions) = (vec![0.0; axis], Vec::with_capacity(axis));
+    let mut ranked = Vec::with_capacity(axis);
     for row in 0..input.len() / axis {
-        let first = row / inner * axis * inner + row % inner;
-        elements.iter_mut().zip(input[first..].iter().step_by(inner)).for_each(|(to, from)| *to = *from);
-        let compare = |&a: &usize, &b: &usize| order.compare(elements[a], elements[b]).then(a.cmp(&b));
-        positions.clear();
-        positions.extend(0..axis);
-        positions.select_nth_unstable_by(kept - 1, compare);
-        positions[..kept].sort_unstable_by(compare);
-        for (number, &position) in positions[..kept].iter().enumerate() {
-            let result = (row / inner * kept + number) * inner + row % inner;
-            (values[result], at[result]) = (elements[position], position as i64);
+        let elements = input[row / inner * axis * inner + row % inner..].iter().step_by(inner);
+        ranked.clear();
+        ranked.extend((0..axis as u32).zip(elements).map(|(position, x)| order.ranked(*x, position)));
+        ranked.select_nth_unstable(kept - 1);
+        ranked[..kept].sort_unstable();
+        for (number, &first) in ranked[..kept].iter().enumerate() {
+            let (position, result) = (first as u32, (row / inner * kept + number) * inner + row % inner);
+            at[result] = position.into();
+            values[result] = input[(row / inner * axis + position as usize) * inner + row % inner];
         }
     }
 }
 
 fn check(input: &[f32], axis: usize, inner: usize) {
+    assert!(u32::try_from(axis).is_ok(), "rows of {axis} elements are too long");
     assert!(axis > 0 && inner > 0 && input.len().is_multiple_of(axis * inner), "elements are [outer, {axis}, {inner}]");
 }
 

@@ -2,7 +2,8 @@
 //! which must be computed by our own kernels.
 //!
 //! A library may move elements, compute with integers, and do single operations that IEEE 754 defines to the bit. Whatever sums up,
-//! is transcendental, or depends on the sign of a zero goes to operators of the same names in the domain [`DOMAIN`].
+//! is transcendental, converts floats to integers, or depends on the sign of a zero or on a NaN goes to operators in the domain
+//! [`DOMAIN`].
 
 use super::proto::{self, Attribute};
 use super::shape::Call;
@@ -106,6 +107,11 @@ fn kernel(call: &Call<'_>, outputs: usize) -> Result<Place, String> {
         "Celu" => call.float("alpha", 1.0)? > 0.0,
         "Gelu" => matches!(call.text("approximate", "none")?, b"none" | b"tanh"),
         "LpNormalization" => matches!(call.int("p", 2)?, 1 | 2),
+        // The weights are packed once for each combination of strides.
+        "ConvTranspose" => {
+            call.list("strides")?.unwrap_or_default().iter().fold(1, |all: i64, stride| all.saturating_mul(*stride))
+                <= 4096
+        }
         "GlobalLpPool" | "LpPool" => call.int("p", 2)? > 0,
         "GroupNormalization" | "LayerNormalization" | "RMSNormalization" => call.int("stash_type", 1)? == 1,
         "MaxPool" => call.int("storage_order", 0)? == 0,

@@ -337,6 +337,9 @@ fn what_has_no_kernel_is_refused_by_name() {
         let onnx = operator(node(name, &["x"], &["y"]).all(5, attributes), &[], &[1, 1, 3, 4], &[1, 1, 3, 4]);
         refused(&onnx, &[&format!("'{name}'"), "no reproducible kernel with these attributes"]);
     }
+    let far = node("ConvTranspose", &["x", "w"], &["y"]).message(5, ints("strides", &[4096, 2]));
+    let filter = [weight("w", F32, &[1, 1, 1, 1], &floats(&[1.0]))];
+    refused(&operator(far, &filter, &[1, 1, 1, 1], &[1, 1, 1, 1]), &["'ConvTranspose'", "with these attributes"]);
     // Whose results or their order are not defined.
     let shift = node("BitShift", &["x", "x"], &["y"]).message(5, text("direction", "LEFT"));
     refused(&one(shift, &[], port("x", U8, &[3]), port("y", U8, &[3])), &["'BitShift'", "the processor's choice"]);

@@ -52,8 +52,8 @@ fn all(context: &ComputeContext, isa: Isa, function: Binary, finish: fn(&mut [f3
     give(context, &shape, |y| {
         for (position, (from, x)) in inputs.iter().enumerate() {
             let rows = Rows::of(&shape, from);
-            for (y, start) in y.chunks_exact_mut(rows.length).zip(rows.starts) {
-                match (position, &x[start..start + rows.step]) {
+            for (row, y) in y.chunks_exact_mut(rows.length).enumerate() {
+                match (position, &x[rows.start(row)..][..rows.step]) {
                     (0, &[x]) => y.fill(x),
                     (0, x) => y.copy_from_slice(x),
                     (_, x) => function.apply(isa, y, x),
@@ -86,8 +86,8 @@ struct Rows {
     length: usize,
     /// How many elements make up a row: as many, or one for all.
     step: usize,
-    /// Where those of each row begin.
-    starts: Vec<usize>,
+    /// Of each other axis of the larger shape the size, and how far elements are apart along it.
+    outer: Vec<(usize, usize)>,
 }
 
 impl Rows {
@@ -105,11 +105,24 @@ impl Rows {
             outer = axis;
         }
         let step = if repeated == Some(true) { 1 } else { length };
-        let starts = (0..outer).fold(vec![0], |starts: Vec<usize>, axis| {
-            let of = size(from, rank, axis);
-            let next = |start: usize| (0..shape[axis]).map(move |index| start * of + if of == 1 { 0 } else { index });
-            starts.into_iter().flat_map(next).collect()
+        let mut apart = step;
+        let outer = (0..outer).rev().map(|axis| match size(from, rank, axis) {
+            1 => (shape[axis], 0),
+            size => {
+                apart *= size;
+                (size, apart / size)
+            }
         });
-        Self { length, step, starts: starts.into_iter().map(|start| start * step).collect() }
+        Self { length, step, outer: outer.collect() }
+    }
+
+    /// Where the elements of a row begin.
+    fn start(&self, mut row: usize) -> usize {
+        let mut start = 0;
+        for &(size, apart) in &self.outer {
+            start += row % size * apart;
+            row /= size;
+        }
+        start
     }
 }
