@@ -34,6 +34,7 @@ mod resize;
 mod rows;
 #[cfg(test)]
 mod samples;
+mod scatter;
 #[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
 mod two;
 #[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
@@ -56,6 +57,7 @@ pub use rows::{
     BatchNorm, CumulativeSum, Reduction, batch_norm, cumulative_sum, group_norm, layer_norm, layer_norm_statistics,
     log_softmax, lp_normalize, mean_variance_norm, reduce, rms_norm, softmax,
 };
+pub use scatter::Scatter;
 
 /// The version of `KERNELS.md`: another one has other bits.
 pub const VERSION: u32 = 1;

@@ -118,6 +118,10 @@ fn kernel(call: &Call<'_>, outputs: usize) -> Result<Place, String> {
         "Mod" => call.int("fmod", 0)? == 1,
         "Pow" => call.input(0)?.ty == call.input(1)?.ty,
         "Resize" => resizes(call)?,
+        "ScatterElements" | "ScatterND" => {
+            call.input(1)?.ty == DataType::I64
+                && matches!(call.text("reduction", "none")?, b"add" | b"mul" | b"max" | b"min")
+        }
         _ => !operator.starts_with("Reduce") || shaped(1),
     };
     if !fits {

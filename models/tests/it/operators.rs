@@ -2,7 +2,9 @@
 
 use crate::backend;
 use crate::reproducible::{assert_close, both, numbers, operator, tensor, values};
-use crate::writer::{F32, F64, I32, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, port, weight};
+use crate::writer::{
+    F32, F64, I32, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, opset, port, weight,
+};
 use depx_models::{Backend, ElementType, OnnxRuntime, Reproducible, Tensor};
 
 fn integers(tensor: &Tensor) -> Vec<i64> {
@@ -241,4 +243,28 @@ fn images_are_resized_as_by_the_library() {
     let sizes = weight("sizes", I64, &[4], &longs(&[3, 4, 7, 3]));
     let resize = node("Resize", &["x", "regions", "none", "sizes"], &["y"]).all(5, crop);
     check(&library, resize, &[regions, unused, sizes], &[3, 4, 7, 3]);
+}
+
+#[test]
+fn updates_are_those_of_the_library() {
+    let Some(library) = backend() else { return };
+    let u = weight("u", F32, &[3, 2, 6, 5], &floats(&numbers(180)));
+    for (reduction, name) in ["add", "mul", "max", "min"]
+        .into_iter()
+        .flat_map(|reduction| ["ScatterElements", "ScatterND"].map(|name| (reduction, name)))
+    {
+        let (places, indices): (&[i64], Vec<i64>) = match name {
+            "ScatterElements" => (&[3, 2, 6, 5], (0..180).map(|number| number % 7 % 4 - number % 2 * 4).collect()),
+            _ => (&[3, 2, 2], vec![0, 1, -1, 3, 2, 0, 0, 1, 1, -4, 2, 3]),
+        };
+        let i = weight("i", I64, places, &longs(&indices));
+        let scatter = node(name, &["x", "i", "u"], &["y"]).message(5, text("reduction", reduction));
+        let scatter = if name == "ScatterElements" { scatter.message(5, int("axis", 1)) } else { scatter };
+        // The model's operator set is 18, in which there are the larger and the smaller one.
+        let graph =
+            graph(&[scatter], &[i, u.clone()], &[port("x", F32, &[3, 4, 6, 5])], &[port("y", F32, &[3, 4, 6, 5])]);
+        let onnx = Message::default().int(1, 8).message(7, graph).message(8, opset("", 18)).0;
+        let (ours, theirs) = both(&library, &onnx, &[tensor(&[3, 4, 6, 5], &numbers(360))]);
+        assert_close(name, &ours, &theirs);
+    }
 }

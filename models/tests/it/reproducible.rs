@@ -315,16 +315,15 @@ fn what_has_no_kernel_is_refused_by_name() {
     };
     let double = one(node("Exp", &["x"], &["y"]), &[], port("x", F64, &[3]), port("y", F64, &[3]));
     refused(&double, &["'Exp'", "32-bit floats"]);
-    let added = node("ScatterElements", &["x", "i", "u"], &["y"])
-        .message(5, Message::default().bytes(1, "reduction").bytes(4, "add").int(20, 3));
+    let text = |name: &str, value: &str| Message::default().bytes(1, name).bytes(4, value).int(20, 3);
+    let sums = node("ScatterElements", &["x", "i", "u"], &["y"]).message(5, text("reduction", "mean"));
     let places = [weight("i", I64, &[1], &longs(&[0])), weight("u", F32, &[1], &floats(&[1.0]))];
-    refused(&operator(added, &places, &[3], &[3]), &["'ScatterElements'", "no reproducible kernel"]);
+    refused(&operator(sums, &places, &[3], &[3]), &["'ScatterElements'", "no reproducible kernel"]);
     let powers = node("Pow", &["x", "e"], &["y"]);
     refused(
         &operator(powers, &[weight("e", I64, &[1], &longs(&[2]))], &[3], &[3]),
         &["'Pow'", "no reproducible kernel with these attributes"],
     );
-    let text = |name: &str, value: &str| Message::default().bytes(1, name).bytes(4, value).int(20, 3);
     let alpha = Message::default().bytes(1, "alpha").fixed(2, -1.0).int(20, 1);
     for (name, attribute) in [
         ("Celu", alpha),

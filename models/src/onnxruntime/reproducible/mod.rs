@@ -11,6 +11,7 @@ mod order;
 mod products;
 mod resize;
 mod rows;
+mod scatter;
 mod transposed;
 mod windows;
 
@@ -72,6 +73,7 @@ fn definitions() -> impl Iterator<Item = &'static Definition> {
         products::DEFINITIONS,
         resize::DEFINITIONS,
         rows::DEFINITIONS,
+        scatter::DEFINITIONS,
         transposed::DEFINITIONS,
         windows::DEFINITIONS,
     ]
