@@ -86,9 +86,9 @@ fn conversion(call: &Call<'_>, to: DataType) -> Result<Place, String> {
 /// Operators on integers, all of which are exact.
 fn integers(call: &Call<'_>) -> Result<Place, String> {
     match call.node.operator {
-        "Abs" | "Add" | "ArgMax" | "ArgMin" | "BitwiseAnd" | "BitwiseNot" | "BitwiseOr" | "BitwiseXor" | "CumSum"
-        | "Div" | "Max" | "Min" | "Mod" | "Mul" | "Neg" | "Range" | "ReduceMax" | "ReduceMin" | "ReduceSum"
-        | "Sign" | "Sub" => Ok(Place::Library),
+        "Abs" | "Add" | "ArgMax" | "ArgMin" | "BitwiseAnd" | "BitwiseNot" | "BitwiseOr" | "BitwiseXor" | "Clip"
+        | "CumSum" | "Div" | "Max" | "MaxPool" | "Min" | "Mod" | "Mul" | "Neg" | "Range" | "ReduceMax"
+        | "ReduceMin" | "ReduceSum" | "Sign" | "Sub" => Ok(Place::Library),
         "TopK" if call.int("sorted", 1)? == 1 => Ok(Place::Library),
         "TopK" => Err("the order of its results is not defined; sort them".to_owned()),
         "BitShift" => Err("what shifts by more bits than there are give is the processor's choice".to_owned()),

@@ -287,6 +287,47 @@ fn shapes_are_inferred() {
 }
 
 #[test]
+fn results_that_grow_are_inferred_and_bounded() {
+    let filter = |shape: &[i64]| weight("w", F32, shape, &vec![0; 4 * shape.iter().product::<i64>() as usize]);
+    let transposed = |attributes: &[Message], image: &[i64], kernel: &[i64]| {
+        let conv = node("ConvTranspose", &["x", "w"], &["y"]).all(5, attributes.iter().cloned());
+        shape(conv, &[filter(&[&[1, 1], kernel].concat())], &[port("x", F32, &[&[1, 1], image].concat())], 4)
+    };
+    let text = |name: &str, value: &str| Message::default().bytes(1, name).bytes(4, value).int(20, 3);
+    let strides = ints("strides", &[2, 3]);
+    assert_eq!(transposed(&[], &[5, 4], &[3, 2]), sizes(&[1, 1, 7, 5]));
+    let padded = [strides.clone(), ints("pads", &[1, 0, 0, 1]), ints("output_padding", &[1, 2])];
+    assert_eq!(transposed(&padded, &[5, 4], &[3, 2]), sizes(&[1, 1, 11, 12]));
+    let same = [strides.clone(), text("auto_pad", "SAME_UPPER")];
+    assert_eq!(transposed(&same, &[5, 4], &[3, 2]), sizes(&[1, 1, 10, 12]));
+    assert_eq!(transposed(&[strides.clone(), text("auto_pad", "VALID")], &[5, 4], &[3, 2]), sizes(&[1, 1, 11, 11]));
+    let wanted = |sizes: &[i64]| transposed(&[strides.clone(), ints("output_shape", sizes)], &[5, 4], &[3, 2]);
+    assert_eq!(wanted(&[9, 12]), sizes(&[1, 1, 9, 12]));
+    assert!(wanted(&[9, 15]).unwrap_err().contains("larger than what its input reaches"));
+    assert!(transposed(&[ints("output_padding", &[3, 0])], &[5, 4], &[3, 2]).unwrap_err().contains("output padding"));
+    assert!(transposed(&[text("auto_pad", "SOME")], &[5, 4], &[3, 2]).unwrap_err().contains("'auto_pad' is unknown"));
+
+    // Each of 64 × 64 results meets all of the kernel.
+    let onnx = one(
+        node("ConvTranspose", &["x", "w"], &["y"]),
+        &[filter(&[1, 1, 64, 64])],
+        port("x", F32, &[1, 1, 1, 1]),
+        port("y", F32, &[1, 1, 64, 64]),
+    );
+    assert_eq!(inspect(&onnx).unwrap().fuel, 11_000 + 1 + 2 * 64 * 64 + 64 * 64 * 64 * 64 / 8);
+
+    let resize = |attribute: Message, scales: &[f32]| {
+        let scales = weight("s", F32, &[scales.len() as i64], &floats(scales));
+        let resize = node("Resize", &["x", "", "s"], &["y"]).message(5, attribute);
+        shape(resize, &[scales], &[port("x", F32, &[1, 2, 3, 3])], 4)
+    };
+    assert_eq!(resize(ints("axes", &[3, -2]), &[2.0, 1.5]), sizes(&[1, 2, 4, 6]));
+    assert!(resize(ints("axes", &[3]), &[2.0, 1.5]).unwrap_err().contains("one size or scale"));
+    let policy = text("keep_aspect_ratio_policy", "not_larger");
+    assert!(resize(policy, &[1.0; 4]).unwrap_err().contains("keep_aspect_ratio_policy"));
+}
+
+#[test]
 fn shapes_that_exporters_compute_are_followed() {
     // Reshape(x, Concat(Shape(x)[0:1], [-1])): what PyTorch writes for x.view(x.size(0), -1).
     let nodes = [
