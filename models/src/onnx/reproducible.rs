@@ -116,7 +116,7 @@ fn kernel(call: &Call<'_>, outputs: usize) -> Result<Place, String> {
         "GroupNormalization" | "LayerNormalization" | "RMSNormalization" => call.int("stash_type", 1)? == 1,
         "MaxPool" => call.int("storage_order", 0)? == 0,
         "Mod" => call.int("fmod", 0)? == 1,
-        "Pow" => call.input(0)?.ty == call.input(1)?.ty,
+        "Pow" => call.input(0)?.ty.is_float() && call.input(1)?.ty.is_exponent(),
         "Resize" => resizes(call)?,
         "ScatterElements" | "ScatterND" => {
             call.input(1)?.ty == DataType::I64

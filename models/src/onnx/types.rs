@@ -21,6 +21,11 @@ impl DataType {
         matches!(self.0, 1..=7 | 9..=13 | 16)
     }
 
+    /// f32, or an integer of 32 or 64 bits.
+    pub(super) fn is_exponent(self) -> bool {
+        matches!(self.0, 1 | 6 | 7 | 12 | 13)
+    }
+
     pub(super) fn is_float(self) -> bool {
         // f32, f16, f64, bf16
         matches!(self.0, 1 | 10 | 11 | 16)

@@ -64,6 +64,8 @@ fn inputs_broadcast_to_each_other() {
             check(&library, node("PRelu", &["x", "w"], &["y"]), &w, to);
         }
     }
+    let exponents = weight("w", I64, &[6, 1], &longs(&[0, 1, 2, 3, -1, -2]));
+    check(&library, node("Pow", &["x", "w"], &["y"]), &[exponents], &[3, 4, 6, 5]);
     let zeros = [weight("w", F32, &[3], &floats(&[0.0, f32::NAN, 1.0]))];
     let (ours, _) = both(
         &library,

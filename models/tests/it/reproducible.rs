@@ -321,7 +321,7 @@ fn what_has_no_kernel_is_refused_by_name() {
     refused(&operator(sums, &places, &[3], &[3]), &["'ScatterElements'", "no reproducible kernel"]);
     let powers = node("Pow", &["x", "e"], &["y"]);
     refused(
-        &operator(powers, &[weight("e", I64, &[1], &longs(&[2]))], &[3], &[3]),
+        &operator(powers, &[weight("e", U8, &[1], &[2])], &[3], &[3]),
         &["'Pow'", "no reproducible kernel with these attributes"],
     );
     let alpha = Message::default().bytes(1, "alpha").fixed(2, -1.0).int(20, 1);

@@ -1,8 +1,10 @@
 //! Operators on elements of several inputs, whose shapes broadcast.
 
-use super::operator::{Definition, FLOATS, Input, fail, floats, give, input};
+use super::operator::{Definition, FLOATS, Input, fail, floats, give, input, sizes};
 use depx_kernels::{Binary, Isa};
 use ort::operator::ComputeContext;
+use ort::value::{PrimitiveTensorElementType, TensorElementType, ValueRef};
+use std::borrow::Cow;
 
 /// An operator on any number of inputs.
 macro_rules! many {
@@ -38,7 +40,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     many!("Min", Min),
     two!("Mod", Mod),
     two!("PRelu", PRelu),
-    two!("Pow", Pow),
+    Definition { inputs: &[Input::Floats, Input::Anything], ..two!("Pow", Pow) },
     many!("Sum", Add),
 ];
 
@@ -47,7 +49,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
 fn all(context: &ComputeContext, isa: Isa, function: Binary, finish: fn(&mut [f32], f32)) -> ort::Result<()> {
     let inputs =
         (0..context.num_inputs()?).map(|position| input(context, position)).collect::<ort::Result<Vec<_>>>()?;
-    let inputs = inputs.iter().map(floats).collect::<ort::Result<Vec<_>>>()?;
+    let inputs = inputs.iter().map(numbers).collect::<ort::Result<Vec<_>>>()?;
     let shape = inputs.iter().try_fold(Vec::new(), |shape, (other, _)| common(&shape, other))?;
     give(context, &shape, |y| {
         for (position, (from, x)) in inputs.iter().enumerate() {
@@ -62,6 +64,24 @@ fn all(context: &ComputeContext, isa: Isa, function: Binary, finish: fn(&mut [f3
         }
         finish(y, inputs.len() as f32);
     })
+}
+
+/// The shape and the elements of a tensor of floats, or of integers, which exponents may be, rounded to floats.
+fn numbers<'a>(value: &'a ValueRef<'_>) -> ort::Result<(Vec<usize>, Cow<'a, [f32]>)> {
+    fn of<T: PrimitiveTensorElementType + Copy>(
+        value: &ValueRef<'_>,
+        rounded: fn(T) -> f32,
+    ) -> ort::Result<(Vec<usize>, Cow<'static, [f32]>)> {
+        let (shape, data) = value.try_extract_tensor::<T>()?;
+        Ok((sizes(shape)?, data.iter().map(|&number| rounded(number)).collect()))
+    }
+    match value.dtype().tensor_type() {
+        Some(TensorElementType::Int32) => of(value, |number: i32| number as f32),
+        Some(TensorElementType::Int64) => of(value, |number: i64| number as f32),
+        Some(TensorElementType::Uint32) => of(value, |number: u32| number as f32),
+        Some(TensorElementType::Uint64) => of(value, |number: u64| number as f32),
+        _ => floats(value).map(|(shape, data)| (shape, data.into())),
+    }
 }
 
 /// The shape to which two broadcast.
