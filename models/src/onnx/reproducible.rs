@@ -76,11 +76,23 @@ fn place(call: &Call<'_>, outputs: Outputs) -> Result<Place, String> {
 
 /// Conversions of floats to integers differ in libraries where they do not fit; all others wrap, are exact, or are rounded to nearest.
 fn conversion(call: &Call<'_>, to: DataType) -> Result<Place, String> {
-    match to.integer() {
-        _ if !to.is_number() => Err("it converts to what is not a plain number".to_owned()),
-        Some(name) if call.input(0)?.ty.is_float() => Ok(Place::Renamed(name)),
-        _ => Ok(Place::Library),
+    if !to.is_number() {
+        return Err("it converts to what is not a plain number".to_owned());
     }
+    if !call.input(0)?.ty.is_float() {
+        return Ok(Place::Library);
+    }
+    Ok(match to.0 {
+        2 => Place::Renamed("CastToUint8"),
+        3 => Place::Renamed("CastToInt8"),
+        4 => Place::Renamed("CastToUint16"),
+        5 => Place::Renamed("CastToInt16"),
+        6 => Place::Renamed("CastToInt32"),
+        7 => Place::Renamed("CastToInt64"),
+        12 => Place::Renamed("CastToUint32"),
+        13 => Place::Renamed("CastToUint64"),
+        _ => Place::Library,
+    })
 }
 
 /// Operators on integers, all of which are exact.
@@ -116,7 +128,8 @@ fn kernel(call: &Call<'_>, outputs: usize) -> Result<Place, String> {
         "GroupNormalization" | "LayerNormalization" | "RMSNormalization" => call.int("stash_type", 1)? == 1,
         "MaxPool" => call.int("storage_order", 0)? == 0,
         "Mod" => call.int("fmod", 0)? == 1,
-        "Pow" => call.input(0)?.ty.is_float() && call.input(1)?.ty.is_exponent(),
+        // Exponents are floats or integers of 32 or 64 bits.
+        "Pow" => call.input(0)?.ty.is_float() && matches!(call.input(1)?.ty.0, 1 | 6 | 7 | 12 | 13),
         "Resize" => resizes(call)?,
         "ScatterElements" | "ScatterND" => {
             call.input(1)?.ty == DataType::I64

@@ -21,31 +21,9 @@ impl DataType {
         matches!(self.0, 1..=7 | 9..=13 | 16)
     }
 
-    /// f32, or an integer of 32 or 64 bits.
-    pub(super) fn is_exponent(self) -> bool {
-        matches!(self.0, 1 | 6 | 7 | 12 | 13)
-    }
-
     pub(super) fn is_float(self) -> bool {
         // f32, f16, f64, bf16
         matches!(self.0, 1 | 10 | 11 | 16)
-    }
-}
-
-impl DataType {
-    /// The operator of ours that converts floats to this type of integers, if it is one.
-    pub(super) fn integer(self) -> Option<&'static str> {
-        Some(match self.0 {
-            2 => "CastToUint8",
-            3 => "CastToInt8",
-            4 => "CastToUint16",
-            5 => "CastToInt16",
-            6 => "CastToInt32",
-            7 => "CastToInt64",
-            12 => "CastToUint32",
-            13 => "CastToUint64",
-            _ => return None,
-        })
     }
 }
 
