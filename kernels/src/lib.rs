@@ -18,6 +18,7 @@ mod gemm;
 #[cfg(test)]
 mod golden;
 mod halve;
+mod halves;
 mod int8;
 mod isa;
 #[allow(
@@ -29,6 +30,7 @@ mod local_response;
 mod order;
 mod parallel;
 mod pool;
+mod recurrent;
 pub mod reference;
 mod resize;
 mod rows;
@@ -43,15 +45,17 @@ mod vector;
 pub use conv::{Axes, PackedFilters, PackedTransposedFilters, Window, convolution, transposed_convolution};
 pub use elementwise::{Binary, Unary};
 pub use gemm::{Activation, Addend, Bias, Epilogue, Matrix, PackedMatrix, batched_gemm, gemm};
+pub use halves::{narrow_bf16, narrow_f16, widen_bf16, widen_f16};
 pub use int8::{
-    Int8, PackedIntegerFilters, PackedIntegers, Scales, integer_convolution, integer_gemm, requantization_scale,
-    requantize,
+    Int8, PackedIntegerFilters, PackedIntegers, Quantized, Scales, dequantize, integer_convolution, integer_gemm,
+    quantization_of, quantize, requantization_scale, requantize,
 };
 pub use isa::Isa;
 pub use local_response::{LocalResponse, local_response_norm};
 pub use order::{Order, arg_first, hard_max, top_k};
 pub use parallel::{Parallel, Sequential};
 pub use pool::{average_pool, global_lp_pool, lp_pool, max_pool, max_pool_positions};
+pub use recurrent::{Cell, PackedRecurrent, Recurrence, recurrent};
 pub use resize::{Coordinates, Interpolation, Nearest, Resize, ResizedAxis, resize};
 pub use rows::{
     BatchNorm, CumulativeSum, Reduction, batch_norm, cumulative_sum, group_norm, layer_norm, layer_norm_statistics,

@@ -8,11 +8,13 @@ mod gemm;
     reason = "each is one instruction, for which its trait states what it needs"
 )]
 mod lanes;
+mod quantize;
 mod requantize;
 mod tile;
 
 pub use conv::{PackedIntegerFilters, integer_convolution};
 pub use gemm::{PackedIntegers, integer_gemm};
+pub use quantize::{Quantized, dequantize, quantization_of, quantize};
 pub use requantize::{Scales, requantization_scale, requantize};
 
 /// `u8` or `i8`.

@@ -1,6 +1,7 @@
 //! From 32-bit sums back to 8 bits.
 
 use super::Int8;
+use super::quantize::nearest;
 
 /// What sums are multiplied by.
 #[derive(Clone, Copy, Debug)]
@@ -19,15 +20,12 @@ pub fn requantization_scale(a: f32, b: f32, y: f32) -> f32 {
     a * b / y
 }
 
-/// Adding and subtracting it rounds what is small to an integer, half to even: 1.5 × 2²³.
-const ROUND: f32 = 12_582_912.0;
-
 /// Makes 8-bit integers of rows of sums. For each:
 ///
 /// 1. `y = f32(sum)`, rounded half to even,
 /// 2. `y = y × scale`,
 /// 3. `y = min(max(y, MIN − zero point), MAX − zero point)`,
-/// 4. `y` is rounded to an integer, half to even,
+/// 4. `y` is rounded to an integer, half to even; a NaN becomes 0,
 /// 5. the zero point is added.
 ///
 /// # Panics
@@ -40,13 +38,8 @@ pub fn requantize<T: Int8>(sums: &[i32], columns: usize, scales: Scales<'_>, zer
     }
     assert!(sums.len().is_multiple_of(columns), "rows of {columns} of {} sums", sums.len());
     let zero_point: i16 = zero_point.into();
-    let (low, high) = (f32::from(T::MIN - zero_point), f32::from(T::MAX - zero_point));
-    let one = |sum: i32, scale: f32| {
-        let y = sum as f32 * scale;
-        let y = if low > y { low } else { y };
-        let y = if high < y { high } else { y };
-        T::of((y + ROUND - ROUND) as i32 + i32::from(zero_point))
-    };
+    let bounds = [f32::from(T::MIN - zero_point), f32::from(T::MAX - zero_point)];
+    let one = |sum: i32, scale: f32| T::of(nearest(sum as f32 * scale, bounds) + i32::from(zero_point));
     let rows = sums.chunks_exact(columns).zip(output.chunks_exact_mut(columns));
     match scales {
         Scales::One(scale) => {

@@ -102,7 +102,8 @@ fn requantization_is_the_reference() {
     let mut random = Random::new(3);
     let mut sums: Vec<i32> = (0..600).map(|_| random.bits() as i32 >> random.below(32)).collect();
     sums[..5].copy_from_slice(&[i32::MIN, i32::MAX, 0, 1, 16_777_217]);
-    let scales: Vec<f32> = (0..20).map(|_| 10f32.powi(random.below(11) as i32 - 10)).collect();
+    let mut scales: Vec<f32> = (0..20).map(|_| 10f32.powi(random.below(11) as i32 - 10)).collect();
+    scales[..3].copy_from_slice(&[0.0, f32::INFINITY, f32::NAN]);
     for zero_point in [0, 1, 127, 255] {
         let mut output = vec![0u8; 600];
         requantize(&sums, 20, Scales::Columns(&scales), zero_point, &mut output);
@@ -118,6 +119,64 @@ fn requantization_is_the_reference() {
     let mut halves = [0i8; 5];
     requantize(&[1, 3, 5, -1, -3], 5, Scales::One(0.5), 0, &mut halves);
     assert_eq!(halves, [0, 2, 2, 0, -2]);
+}
+
+fn check_quantization<T: Quantized + Into<i32> + PartialEq + std::fmt::Debug>(random: &mut Random) -> u64 {
+    let mut hash = 0;
+    for turn in 0..40 {
+        let scale = if turn == 0 { 0.0 } else { 10f32.powi(random.below(8) as i32 - 4) };
+        let mut x = random.extremes(200, 10);
+        x.iter_mut().for_each(|x| *x *= 100.0);
+        // Halves of the scale, which are ties.
+        x.extend((0..50).map(|half| half as f32 * scale / 2.0));
+        let zero_point = T::from_i32(T::LEAST + random.below((T::GREATEST - T::LEAST) as usize + 1) as i32);
+        let mut output = vec![zero_point; x.len()];
+        quantize(&x, scale, zero_point, &mut output);
+        for (x, output) in x.iter().zip(&output) {
+            assert_eq!(*output, reference::quantize(*x, scale, zero_point), "{x} {scale} {zero_point:?}");
+        }
+        let mut floats = vec![7.0; x.len()];
+        dequantize(&output, scale, zero_point, &mut floats);
+        for (x, float) in output.iter().zip(&floats) {
+            assert_eq!(float.to_bits(), reference::dequantize((*x).into(), scale, zero_point.into()).to_bits());
+        }
+        hash ^= crate::samples::hash(&floats).rotate_left(turn);
+    }
+    hash
+}
+
+#[test]
+fn quantization_is_the_reference() {
+    let mut random = Random::new(5);
+    let hashes = [
+        check_quantization::<u8>(&mut random),
+        check_quantization::<i8>(&mut random),
+        check_quantization::<u16>(&mut random),
+        check_quantization::<i16>(&mut random),
+    ];
+    assert_eq!(
+        hashes,
+        [0x2ab29464a018fff7, 0x21ea0970ed2af3d6, 0x94ed2764a44b80f7, 0xfbb24dcb7d90b4d5],
+        "{hashes:#x?}"
+    );
+    for count in [0, 1, 2, 100] {
+        for often in [1, 10, 1000] {
+            let x = random.extremes(count, often);
+            assert_eq!(bits_of(quantization_of(&x)), bits_of(reference::quantization_of(&x)), "{x:?}");
+        }
+    }
+    for (x, expected) in [
+        (&[0.0, 2.0, -3.0, -2.5, 1.34, 0.5][..], (0x3ca0_a0a1, 153)),
+        (&[], (0x3f80_0000, 0)),
+        (&[f32::NAN, f32::NEG_INFINITY], (0x7f80_0000, 0)),
+        (&[-1e-45], (0, 255)),
+    ] {
+        assert_eq!(bits_of(quantization_of(x)), expected);
+    }
+}
+
+fn bits_of((scale, zero_point): (f32, u8)) -> (u32, u8) {
+    (scale.to_bits(), zero_point)
 }
 
 #[test]

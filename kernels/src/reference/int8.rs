@@ -87,6 +87,9 @@ pub fn integer_convolution<X: Int8, W: Int8>(
 pub fn requantize<T: Int8>(sum: i32, scale: f32, zero_point: T) -> T {
     let zero_point: i16 = zero_point.into();
     let y = sum as f32 * scale;
+    if y.is_nan() {
+        return T::of(zero_point.into());
+    }
     let y = y.max(f32::from(T::MIN - zero_point)).min(f32::from(T::MAX - zero_point));
     T::of(y.round_ties_even() as i32 + i32::from(zero_point))
 }

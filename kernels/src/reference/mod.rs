@@ -4,7 +4,10 @@
 mod conv;
 mod double;
 mod gemm;
+mod halves;
 mod int8;
+mod quantize;
+mod recurrent;
 mod rows;
 mod single;
 mod trigonometric;
@@ -12,7 +15,10 @@ mod unary;
 
 pub use conv::{convolution, transposed_convolution};
 pub use gemm::{epilogue, gemm, sum_of_products};
+pub use halves::{narrow, widen};
 pub use int8::{integer_convolution, integer_gemm, requantize};
+pub use quantize::{dequantize, quantization_of, quantize};
+pub use recurrent::recurrent;
 pub use rows::{
     batch_norm, cumulative_sum, group_norm, layer_norm, log_softmax, lp_normalize, mean_and_factor, mean_variance_norm,
     reduce, rms_norm, softmax,

@@ -13,8 +13,8 @@ use std::collections::HashMap;
 /// The values defined so far, by name, each with the length of the longest path to it.
 struct Scope<'a>(HashMap<&'a str, (Value, usize)>);
 
-/// What else is asked of each operator, in order.
-pub(super) type Ask<'a> = dyn FnMut(&Call<'_>) -> Result<(), String> + 'a;
+/// What else is asked of each operator and of what it gives, in order.
+pub(super) type Ask<'a> = dyn FnMut(&Call<'_>, &[Value]) -> Result<(), String> + 'a;
 
 /// Checks and prices a graph, and `ask`s of each operator that can be used.
 pub(super) fn inspect(model: &Model<'_>, ask: &mut Ask<'_>) -> Result<ModelInfo, LoadError> {
@@ -105,7 +105,7 @@ impl<'a> Scope<'a> {
         let call = Call { node, inputs };
         let mut effect = operators::infer(&call, ml).map_err(|reason| fault(node, &reason))?;
         types::mark(&call, &mut effect.outputs);
-        ask(&call).map_err(|reason| fault(node, &reason))?;
+        ask(&call, &effect.outputs).map_err(|reason| fault(node, &reason))?;
         Ok((effect, read, depth))
     }
 

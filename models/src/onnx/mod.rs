@@ -6,18 +6,29 @@
 
 mod constant;
 mod cost;
+#[cfg(feature = "onnxruntime")]
+mod dequantized;
+pub(crate) mod einsum;
 mod graph;
+#[cfg(feature = "onnxruntime")]
+mod halves;
 mod limits;
 mod movement;
 mod operators;
 mod products;
 mod proto;
 #[cfg(feature = "onnxruntime")]
+mod quantized;
+#[cfg(feature = "onnxruntime")]
+mod recurrent;
+#[cfg(feature = "onnxruntime")]
 pub(crate) mod reproducible;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod types;
+#[cfg(feature = "onnxruntime")]
+mod weights;
 mod wire;
 
 pub use limits::{
@@ -51,7 +62,7 @@ pub struct ModelInfo {
 /// Checks an ONNX file and says what it is.
 pub fn inspect(onnx: &[u8]) -> Result<ModelInfo, LoadError> {
     let model = proto::model(onnx)?;
-    graph::inspect(&model, &mut |_| Ok(()))
+    graph::inspect(&model, &mut |_, _| Ok(()))
 }
 
 fn invalid(reason: impl std::fmt::Display) -> LoadError {

@@ -5,7 +5,7 @@
 
 use super::cost::COSTLY;
 use super::shape::{Call, Dim, Effect, Inferred, Value, broadcast, elementwise};
-use super::{constant, movement, products, types};
+use super::{constant, einsum, movement, products, types};
 use crate::text::quoted;
 
 pub(super) fn infer(call: &Call<'_>, ml: bool) -> Inferred {
@@ -93,6 +93,7 @@ fn standard(call: &Call<'_>) -> Inferred {
         "AveragePool" | "LpPool" | "MaxPool" => products::pool(call),
         "Conv" | "ConvInteger" => products::convolution(call, 0, 1),
         "ConvTranspose" => products::transposed_convolution(call),
+        "Einsum" => einsum::infer(call),
         "GRU" => products::recurrent(call, 3, 1),
         "Gemm" => products::gemm(call),
         "LSTM" => products::recurrent(call, 4, 2),

@@ -6,6 +6,10 @@ use super::shape::{Call, Dim, Effect, Inferred, Value, common, elements};
 /// The largest kernel, stride, dilation or padding: more than any image is wide.
 const MAX_WINDOW: i64 = 1 << 20;
 
+/// Steps of starting one element of a recurrent layer's sequences, and one sequence's part of it.
+const STEP: u64 = 1_024;
+const ROW: u64 = 128;
+
 /// `MatMul` and its quantised forms: the matrices are the inputs at `a` and `b`.
 pub(super) fn matmul(call: &Call<'_>, a: usize, b: usize) -> Inferred {
     let (mut a, mut b) = (call.input(a)?.shape.clone(), call.input(b)?.shape.clone());
@@ -151,8 +155,10 @@ pub(super) fn recurrent(call: &Call<'_>, gates: u64, states: usize) -> Inferred 
     let products = elements(&[time, batch, directions, rows]).saturating_mul(columns.size.saturating_add(hidden.size));
     let mut outputs = vec![Value::of(vec![time, directions, batch, hidden])];
     outputs.extend(vec![Value::of(vec![directions, batch, hidden]); states]);
-    // A sigmoid or a hyperbolic tangent for each gate.
-    let steps = elements(&[time, batch, directions, rows]).saturating_mul(16);
+    // A sigmoid or a hyperbolic tangent for each gate, and what it takes to start one of all, however small they are.
+    let starts = batch.size.saturating_mul(ROW).saturating_add(STEP);
+    let starts = elements(&[time, directions]).saturating_mul(starts);
+    let steps = elements(&[time, batch, directions, rows]).saturating_mul(16).saturating_add(starts);
     Ok(Effect { outputs, products, steps })
 }
 

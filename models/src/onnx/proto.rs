@@ -45,7 +45,7 @@ pub(super) enum Attribute<'a> {
     Tensor(Tensor<'a>),
     Ints(Numbers<i64>),
     Floats(Numbers<f32>),
-    Strings(u64),
+    Strings(Numbers<&'a [u8]>),
 }
 
 /// A list of which the first [`MAX_NUMBERS`] are kept.
@@ -197,7 +197,7 @@ fn node(message: Message<'_>) -> Result<Node<'_>, LoadError> {
 fn attribute(message: Message<'_>) -> Result<(&str, Attribute<'_>), LoadError> {
     let (mut name, mut kind) = (None, None);
     let (mut float, mut int, mut text, mut value) = (None, None, None, None);
-    let (mut floats, mut ints, mut strings) = (Numbers::default(), Numbers::default(), 0u64);
+    let (mut floats, mut ints, mut strings) = (Numbers::default(), Numbers::default(), Numbers::default());
     for field in message {
         let field = field?;
         match field.number {
@@ -221,10 +221,7 @@ fn attribute(message: Message<'_>) -> Result<(&str, Attribute<'_>), LoadError> {
                     ints.push(number?);
                 }
             }
-            9 => {
-                field.bytes()?;
-                strings += 1;
-            }
+            9 => strings.push(field.bytes()?),
             10 | 14 | 15 | 22 | 23 => return Err(invalid("an attribute holds a type or a list of tensors")),
             20 => once(&mut kind, field.int()?)?,
             21 => return Err(invalid("an attribute refers to a function's; inline its functions")),
@@ -234,7 +231,7 @@ fn attribute(message: Message<'_>) -> Result<(&str, Attribute<'_>), LoadError> {
     let name = name.unwrap_or("");
     // Exactly the value that the type names may be there: readers differ in which of two they believe.
     let values = [float.is_some(), int.is_some(), text.is_some(), value.is_some()];
-    let lists = [floats.count > 0, ints.count > 0, strings > 0];
+    let lists = [floats.count > 0, ints.count > 0, strings.count > 0];
     let alone = |value: usize| (0..4).all(|i| i == value || !values[i]) && lists == [false; 3];
     let alone_list = |list: usize| (0..3).all(|i| i == list || !lists[i]) && values == [false; 4];
     let attribute = match kind {

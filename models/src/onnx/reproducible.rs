@@ -9,7 +9,7 @@ use super::proto::{self, Attribute};
 use super::shape::Call;
 use super::types::DataType;
 use super::wire::Message;
-use super::{ModelInfo, graph};
+use super::{ModelInfo, dequantized, einsum, graph, halves, quantized, recurrent};
 use crate::LoadError;
 
 /// Where our operators live.
@@ -23,15 +23,19 @@ pub(crate) const VERSION: u32 = 1;
 enum Place {
     Library,
     Kernels,
-    /// Our own kernels, under another name.
+    /// Kernels, as the operator of this name.
     Renamed(&'static str),
 }
 
 /// Checks a model as [`inspect`](super::inspect) does, and moves operators to our domain, of whose operators `outputs` says how many
 /// outputs they have.
 pub(crate) fn rewrite(onnx: &[u8], outputs: Outputs) -> Result<(ModelInfo, Vec<u8>), LoadError> {
+    let widened = halves::widened(onnx)?;
+    let onnx = widened.as_deref().unwrap_or(onnx);
+    let dequantized = dequantized::dequantized(onnx)?;
+    let onnx = dequantized.as_deref().unwrap_or(onnx);
     let mut places = Vec::new();
-    let info = graph::inspect(&proto::model(onnx)?, &mut |call| {
+    let info = graph::inspect(&proto::model(onnx)?, &mut |call, _| {
         places.push(place(call, outputs)?);
         Ok(())
     })?;
@@ -62,11 +66,17 @@ fn place(call: &Call<'_>, outputs: Outputs) -> Result<Place, String> {
             _ => Err("it does not say to which type".to_owned()),
         },
         "CastLike" => conversion(call, call.input(1)?.ty),
+        "ConvInteger" | "DequantizeLinear" | "MatMulInteger" => quantized::check(call).map(|()| Place::Kernels),
         _ if !types().any(DataType::is_float) => integers(call),
-        _ if !types().all(|ty| ty == DataType::F32 || !ty.is_float()) => {
+        "Abs" | "Add" | "Div" | "Mul" | "Neg" | "Sub" => Ok(Place::Library),
+        _ if types().any(|ty| ty.is_float() && ty != DataType::F32) => {
             Err("reproducible kernels take 32-bit floats; convert the model to them".to_owned())
         }
-        "Abs" | "Add" | "Div" | "Mul" | "Neg" | "Sub" => Ok(Place::Library),
+        "DynamicQuantizeLinear" | "QLinearConv" | "QLinearMatMul" | "QuantizeLinear" => {
+            quantized::check(call).map(|()| Place::Kernels)
+        }
+        "Einsum" => einsum::check(call).map(|()| Place::Kernels),
+        "GRU" | "LSTM" | "RNN" => recurrent::check(call).map(|()| Place::Kernels),
         _ => match outputs(operator) {
             Some(outputs) => kernel(call, outputs),
             None => Err("it has no reproducible kernel yet; ask for class D2".to_owned()),
@@ -74,25 +84,37 @@ fn place(call: &Call<'_>, outputs: Outputs) -> Result<Place, String> {
     }
 }
 
-/// Conversions of floats to integers differ in libraries where they do not fit; all others wrap, are exact, or are rounded to nearest.
+/// Conversions of floats to integers differ in libraries where they do not fit, and of two conversions between floats in a row a library
+/// may leave one out, depending on its version; all others wrap or are exact. No operator of ours may be called `Cast`: it would be taken
+/// for the library's.
 fn conversion(call: &Call<'_>, to: DataType) -> Result<Place, String> {
+    let from = call.input(0)?.ty;
     if !to.is_number() {
         return Err("it converts to what is not a plain number".to_owned());
     }
-    if !call.input(0)?.ty.is_float() {
+    if from == to || !from.is_float() || to == DataType::BOOL || to == DataType::F64 {
         return Ok(Place::Library);
     }
-    Ok(match to.0 {
-        2 => Place::Renamed("CastToUint8"),
-        3 => Place::Renamed("CastToInt8"),
-        4 => Place::Renamed("CastToUint16"),
-        5 => Place::Renamed("CastToInt16"),
-        6 => Place::Renamed("CastToInt32"),
-        7 => Place::Renamed("CastToInt64"),
-        12 => Place::Renamed("CastToUint32"),
-        13 => Place::Renamed("CastToUint64"),
-        _ => Place::Library,
-    })
+    if to.is_float() && call.node.operator == "CastLike" {
+        return Err("it converts floats; use Cast".to_owned());
+    }
+    if from == DataType::F64 && (to == DataType::F16 || to == DataType::BF16) {
+        return Err("it converts doubles to 16 bits; convert them to 32 bits first".to_owned());
+    }
+    Ok(Place::Renamed(match to.0 {
+        1 => "ToFloat",
+        2 => "CastToUint8",
+        3 => "CastToInt8",
+        4 => "CastToUint16",
+        5 => "CastToInt16",
+        6 => "CastToInt32",
+        7 => "CastToInt64",
+        10 => "ToFloat16",
+        12 => "CastToUint32",
+        13 => "CastToUint64",
+        16 => "ToBFloat16",
+        _ => return Err("it converts to a type that is not known".to_owned()),
+    }))
 }
 
 /// Operators on integers, all of which are exact.
@@ -165,17 +187,20 @@ fn resizes(call: &Call<'_>) -> Result<bool, String> {
 /// The model with its operators at their places. Everything else stays byte for byte.
 fn model(onnx: &[u8], places: &[Place]) -> Result<Vec<u8>, LoadError> {
     let mut places = places.iter();
-    let mut rewritten = fields(onnx, |number, value| match number {
-        7 => fields(value?, |number, value| match number {
-            1 => match places.next() {
-                Some(Place::Kernels) => moved(value?, None).map(Some),
-                Some(Place::Renamed(name)) => moved(value?, Some(name)).map(Some),
-                _ => Ok(None),
-            },
-            _ => Ok(None),
-        })
-        .map(Some),
-        _ => Ok(None),
+    let mut rewritten = fields(onnx, |number, value, written| {
+        if number == 7 {
+            let graph = fields(value?, |number, value, written| {
+                let place = if number == 1 { places.next() } else { None };
+                match place {
+                    None | Some(Place::Library) => return Ok(false),
+                    Some(Place::Kernels) => write(written, 1, &moved(value?, None)?),
+                    Some(Place::Renamed(name)) => write(written, 1, &moved(value?, Some(name))?),
+                }
+                Ok(true)
+            })?;
+            write(written, 7, &graph);
+        }
+        Ok(number == 7)
     })?;
     let mut operators = Vec::new();
     write(&mut operators, 1, DOMAIN.as_bytes());
@@ -184,45 +209,47 @@ fn model(onnx: &[u8], places: &[Place]) -> Result<Vec<u8>, LoadError> {
     Ok(rewritten)
 }
 
-/// A node in our domain, perhaps under another name.
-fn moved(node: &[u8], name: Option<&str>) -> Result<Vec<u8>, LoadError> {
-    let mut moved = fields(node, |number, _| match (number, name) {
-        (7, _) => Ok(Some(Vec::new())),
-        (4, Some(name)) => Ok(Some(name.into())),
-        _ => Ok(None),
+/// A node in our domain, perhaps with another operator.
+fn moved(node: &[u8], operator: Option<&str>) -> Result<Vec<u8>, LoadError> {
+    let mut moved = fields(node, |number, _, written| {
+        if let (4, Some(operator)) = (number, operator) {
+            write(written, 4, operator.as_bytes());
+        }
+        Ok(number == 7 || number == 4 && operator.is_some())
     })?;
     write(&mut moved, 7, DOMAIN.as_bytes());
     Ok(moved)
 }
 
-/// A message of which fields are replaced: with something else, or, by something empty, with nothing.
-fn fields<'a>(
+/// A message in which fields are replaced: `replace` says of each whether it has written what there is instead.
+pub(super) fn fields<'a>(
     message: &'a [u8],
-    mut replace: impl FnMut(u64, Result<&'a [u8], LoadError>) -> Result<Option<Vec<u8>>, LoadError>,
+    mut replace: impl FnMut(u64, Result<&'a [u8], LoadError>, &mut Vec<u8>) -> Result<bool, LoadError>,
 ) -> Result<Vec<u8>, LoadError> {
     let (mut rest, mut written) = (Message(message), Vec::with_capacity(message.len() + 64));
     loop {
         let before = rest.0;
         let Some(field) = rest.next() else { return Ok(written) };
         let field = field?;
-        match replace(field.number, field.bytes())? {
-            None => written.extend_from_slice(&before[..before.len() - rest.0.len()]),
-            Some(empty) if empty.is_empty() => {}
-            Some(value) => write(&mut written, field.number, &value),
+        if !replace(field.number, field.bytes(), &mut written)? {
+            written.extend_from_slice(&before[..before.len() - rest.0.len()]);
         }
     }
 }
 
 /// A length-delimited field.
-fn write(message: &mut Vec<u8>, number: u64, value: &[u8]) {
-    for mut varint in [number << 3 | 2, value.len() as u64] {
-        while varint >= 0x80 {
-            message.push(varint as u8 | 0x80);
-            varint >>= 7;
-        }
-        message.push(varint as u8);
-    }
+pub(super) fn write(message: &mut Vec<u8>, number: u64, value: &[u8]) {
+    varint(message, number << 3 | 2);
+    varint(message, value.len() as u64);
     message.extend_from_slice(value);
+}
+
+pub(super) fn varint(message: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        message.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    message.push(value as u8);
 }
 
 const _: () = assert!(VERSION < 0x80, "one byte holds the version");

@@ -174,7 +174,7 @@ impl<'a> Call<'a> {
         match self.attribute(name) {
             Some(Attribute::Ints(ints)) => ints.count,
             Some(Attribute::Floats(floats)) => floats.count,
-            Some(Attribute::Strings(count)) => *count,
+            Some(Attribute::Strings(strings)) => strings.count,
             _ => 0,
         }
     }
@@ -230,7 +230,7 @@ pub(super) fn common(a: &[Dim], b: &[Dim]) -> Inferred<Vec<Dim>> {
     (0..rank).map(|position| common_dimension(at(a, position), at(b, position))).collect()
 }
 
-fn common_dimension(a: Dim, b: Dim) -> Inferred<Dim> {
+pub(super) fn common_dimension(a: Dim, b: Dim) -> Inferred<Dim> {
     match (a, b) {
         (Dim::ONE, other) | (other, Dim::ONE) => Ok(other),
         // An open dimension is 1 or equal to the other.

@@ -373,3 +373,34 @@ fn every_element_type_is_known() {
         assert_eq!(inspect(&onnx).unwrap().inputs[0].element_type, element_type);
     }
 }
+
+/// Files that were changed anywhere are refused or rewritten, whatever they hold.
+#[cfg(feature = "onnxruntime")]
+#[test]
+fn every_flipped_bit_of_a_model_to_be_rewritten_is_handled() {
+    let nodes = [
+        node("DequantizeLinear", &["q", "s", "z"], &["d"]).message(5, int("axis", 1)),
+        node("Cast", &["d"], &["h"]).message(5, int("to", F16)),
+        node("Add", &["x", "h"], &["a"]),
+        node("Concat", &["a", "w"], &["c"]).message(5, int("axis", 0)),
+        node("Mul", &["c", "w"], &["y"]),
+    ];
+    let weights = [
+        weight("q", U8, &[1, 2], &[3, 4]),
+        weight("s", F32, &[2], &floats(&[0.5, 0.25])),
+        weight("z", U8, &[2], &[1, 0]),
+        weight("w", F16, &[1, 2], &[0, 60, 0, 64]),
+    ];
+    let onnx = model(graph(&nodes, &weights, &[port("x", F16, &[1, 2])], &[port("y", F16, &[2, 2])])).0;
+    let (info, rewritten) = reproducible::rewrite(&onnx, |_| Some(1)).unwrap();
+    // One operator is gone; three of the others have conversions, two before the first and one after each.
+    assert_eq!(info.nodes, 4 + 2 + 1 + 1 + 1);
+    assert!(rewritten.windows(11).any(|name| name == b"depx.wide.w"));
+    for position in 0..onnx.len() {
+        for bit in 0..8 {
+            let mut changed = onnx.clone();
+            changed[position] ^= 1 << bit;
+            let _ = reproducible::rewrite(&changed, |_| Some(1));
+        }
+    }
+}

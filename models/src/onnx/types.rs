@@ -11,10 +11,16 @@ impl DataType {
     /// Not known; an integer, where in doubt.
     pub(super) const UNKNOWN: Self = Self(0);
     pub(super) const F32: Self = Self(1);
-    const U8: Self = Self(2);
-    const I32: Self = Self(6);
+    pub(super) const U8: Self = Self(2);
+    pub(super) const I8: Self = Self(3);
+    pub(super) const U16: Self = Self(4);
+    pub(super) const I16: Self = Self(5);
+    pub(super) const I32: Self = Self(6);
     pub(super) const I64: Self = Self(7);
     pub(super) const BOOL: Self = Self(9);
+    pub(super) const F16: Self = Self(10);
+    pub(super) const F64: Self = Self(11);
+    pub(super) const BF16: Self = Self(16);
 
     /// Neither text nor complex, nor smaller than a byte.
     pub(super) fn is_number(self) -> bool {
@@ -22,8 +28,12 @@ impl DataType {
     }
 
     pub(super) fn is_float(self) -> bool {
-        // f32, f16, f64, bf16
-        matches!(self.0, 1 | 10 | 11 | 16)
+        matches!(self, Self::F32 | Self::F64) || self.is_half()
+    }
+
+    /// A float of 16 bits.
+    pub(super) fn is_half(self) -> bool {
+        matches!(self, Self::F16 | Self::BF16)
     }
 }
 

@@ -3,8 +3,12 @@
 
 mod conformance;
 mod digits;
+mod einsum;
+mod halves;
 mod onnxruntime;
 mod operators;
+mod quantized;
+mod recurrent;
 mod reproducible;
 mod writer;
 

@@ -1,6 +1,6 @@
 //! Conversions of floats to integers.
 
-use super::operator::{Compute, Definition, Input, fail, give_at, input, sizes};
+use super::operator::{Compute, Definition, Input, Output, fail, give_at, input, sizes};
 use half::{bf16, f16};
 use ort::value::{PrimitiveTensorElementType, TensorElementType, ValueRef};
 
@@ -10,7 +10,7 @@ macro_rules! cast {
         Definition {
             name: $name,
             inputs: &[Input::Anything],
-            outputs: &[TensorElementType::$ty],
+            outputs: &[Output::Of(TensorElementType::$ty)],
             // Without its fraction, then the nearest that there is; of a NaN 0.
             prepare: |_, _| Ok(cast(|x| x as $integer)),
         }

@@ -11,8 +11,8 @@ pub(super) struct Definition {
     pub(super) name: &'static str,
     /// Its inputs, in order.
     pub(super) inputs: &'static [Input],
-    /// The types of its outputs, of which all but the first may be left out.
-    pub(super) outputs: &'static [TensorElementType],
+    /// Its outputs, in order.
+    pub(super) outputs: &'static [Output],
     /// Reads its attributes and packs its weights.
     pub(super) prepare: fn(&KernelContext<'_>, Isa) -> ort::Result<Compute>,
 }
@@ -28,10 +28,19 @@ pub(super) enum Input {
     ManyFloats,
     /// One or more of any types, which come last.
     Anything,
+    Of(TensorElementType),
+    OptionalOf(TensorElementType),
+}
+
+/// What an output holds, and whether it may be left out.
+#[derive(Clone, Copy)]
+pub(super) enum Output {
+    Of(TensorElementType),
+    OptionalOf(TensorElementType),
 }
 
 /// The output of most operators.
-pub(super) const FLOATS: &[TensorElementType] = &[TensorElementType::Float32];
+pub(super) const FLOATS: &[Output] = &[Output::Of(TensorElementType::Float32)];
 
 /// One run of an operator.
 pub(super) type Compute = Box<dyn FnMut(&ComputeContext) -> ort::Result<()> + Send>;
@@ -56,15 +65,16 @@ impl Operator for Registered {
             Input::OptionalIntegers => OperatorInput::optional(TensorElementType::Int64),
             Input::ManyFloats => OperatorInput::variadic(1).homogenous(TensorElementType::Float32),
             Input::Anything => OperatorInput::variadic(1),
+            Input::Of(element) => OperatorInput::required(*element),
+            Input::OptionalOf(element) => OperatorInput::optional(*element),
         })
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        let output = |(position, ty): (usize, &TensorElementType)| match position {
-            0 => OperatorOutput::required(*ty),
-            _ => OperatorOutput::optional(*ty),
-        };
-        self.definition.outputs.iter().enumerate().map(output)
+        self.definition.outputs.iter().map(|output| match output {
+            Output::Of(element) => OperatorOutput::required(*element),
+            Output::OptionalOf(element) => OperatorOutput::optional(*element),
+        })
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Guarded> {
@@ -99,7 +109,14 @@ pub(super) fn input(context: &ComputeContext, position: usize) -> ort::Result<Va
 
 /// The shape and the elements of a tensor of floats.
 pub(super) fn floats<'a>(value: &'a ValueRef<'_>) -> ort::Result<(Vec<usize>, &'a [f32])> {
-    let (shape, data) = value.try_extract_tensor::<f32>()?;
+    elements(value)
+}
+
+/// The shape and the elements of a tensor.
+pub(super) fn elements<'a, T: PrimitiveTensorElementType>(
+    value: &'a ValueRef<'_>,
+) -> ort::Result<(Vec<usize>, &'a [T])> {
+    let (shape, data) = value.try_extract_tensor::<T>()?;
     Ok((sizes(shape)?, data))
 }
 

@@ -1,6 +1,6 @@
 //! Operators that find elements by their order.
 
-use super::operator::{Compute, Definition, FLOATS, Input, axis, fail, floats, give, give_at, input};
+use super::operator::{Compute, Definition, FLOATS, Input, Output, axis, fail, floats, give, give_at, input};
 use depx_kernels::{Order, arg_first, hard_max, top_k};
 use ort::operator::KernelContext;
 use ort::value::TensorElementType;
@@ -9,13 +9,13 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "ArgMax",
         inputs: &[Input::Floats],
-        outputs: &[TensorElementType::Int64],
+        outputs: &[Output::Of(TensorElementType::Int64)],
         prepare: |context, _| Ok(arg(context, Order::Descending)),
     },
     Definition {
         name: "ArgMin",
         inputs: &[Input::Floats],
-        outputs: &[TensorElementType::Int64],
+        outputs: &[Output::Of(TensorElementType::Int64)],
         prepare: |context, _| Ok(arg(context, Order::Ascending)),
     },
     Definition {
@@ -27,7 +27,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "TopK",
         inputs: &[Input::Floats, Input::Integers],
-        outputs: &[TensorElementType::Float32, TensorElementType::Int64],
+        outputs: &[Output::Of(TensorElementType::Float32), Output::OptionalOf(TensorElementType::Int64)],
         prepare: |context, _| Ok(first(context)),
     },
 ];

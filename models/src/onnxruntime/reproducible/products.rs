@@ -49,17 +49,17 @@ fn matmul(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
 }
 
 /// Products of a batch of matrices whose other dimensions broadcast.
-struct Batch {
+pub(super) struct Batch {
     /// Of the result.
-    shape: Vec<usize>,
+    pub(super) shape: Vec<usize>,
     /// Rows, depth and columns of each product.
-    sizes: [usize; 3],
+    pub(super) sizes: [usize; 3],
     /// Where the operands of each begin.
-    starts: Vec<[usize; 2]>,
+    pub(super) starts: Vec<[usize; 2]>,
 }
 
 impl Batch {
-    fn of(a: &[usize], b: &[usize]) -> ort::Result<Self> {
+    pub(super) fn of(a: &[usize], b: &[usize]) -> ort::Result<Self> {
         let ([a_outer @ .., depth], rows) = (a, a.len().checked_sub(2).map(|position| a[position])) else {
             return fail("a number is not a matrix");
         };

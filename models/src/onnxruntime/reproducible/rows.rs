@@ -1,6 +1,6 @@
 //! Operators on rows of elements.
 
-use super::operator::{Compute, Definition, FLOATS, Input, axis, fail, floats, give, give_at, input};
+use super::operator::{Compute, Definition, FLOATS, Input, Output, axis, fail, floats, give, give_at, input};
 use depx_kernels::{
     CumulativeSum, Isa, Reduction, cumulative_sum, layer_norm, layer_norm_statistics, log_softmax, lp_normalize,
     mean_variance_norm, reduce, rms_norm, softmax,
@@ -18,6 +18,8 @@ macro_rules! reduction {
         }
     };
 }
+
+const STATISTICS: Output = Output::OptionalOf(TensorElementType::Float32);
 
 pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
@@ -41,7 +43,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "LayerNormalization",
         inputs: &[Input::Floats, Input::OptionalFloats, Input::OptionalFloats],
-        outputs: &[TensorElementType::Float32; 3],
+        outputs: &[FLOATS[0], STATISTICS, STATISTICS],
         prepare: layer_normalization,
     },
     Definition { name: "LpNormalization", inputs: &[Input::Floats], outputs: FLOATS, prepare: lp_normalization },

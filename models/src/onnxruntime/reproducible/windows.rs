@@ -1,6 +1,6 @@
 //! Operators that slide a window over images.
 
-use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, give_at, input, sizes};
+use super::operator::{Compute, Definition, FLOATS, Input, Output, fail, floats, give, give_at, input, sizes};
 use depx_kernels::{Axes, Bias, Epilogue, Isa, PackedFilters, Sequential, Window, convolution};
 use ort::operator::KernelContext;
 use ort::value::{DynTensorValueType, PrimitiveTensorElementType, TensorElementType};
@@ -16,7 +16,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
         name: "MaxPool",
         inputs: &[Input::Floats],
-        outputs: &[TensorElementType::Float32, TensorElementType::Int64],
+        outputs: &[Output::Of(TensorElementType::Float32), Output::OptionalOf(TensorElementType::Int64)],
         prepare: max_pool,
     },
 ];
@@ -45,7 +45,7 @@ impl Motion {
 
     /// The window of this kernel over an image, the image's size, and its padding at the end of each axis without what outputs need that
     /// end outside; dimensions that are not there come first and are 1 long.
-    fn window(&self, kernel: &[usize], image: &[usize]) -> ort::Result<(Window, Axes, Axes)> {
+    pub(super) fn window(&self, kernel: &[usize], image: &[usize]) -> ort::Result<(Window, Axes, Axes)> {
         let rank = kernel.len();
         if rank == 0 || rank > 3 || image.len() != rank {
             return fail(format!("{rank} dimensions are too few or too many, or not those of the input"));
