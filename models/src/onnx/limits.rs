@@ -36,12 +36,12 @@ pub const MAX_RUN_ELEMENTS: u64 = 1 << 29;
 /// The largest size that a dimension which a model leaves open may have, and the size that a run is charged for.
 pub const OPEN_DIMENSION: u32 = 512;
 
-/// Versions of the file format. Before 4, weights were inputs too; after 11, types exist that no operator here takes.
-pub const IR_VERSIONS: RangeInclusive<i64> = 4..=11;
+/// Versions of the file format. Before 4, weights were inputs too; 13 is the newest that ONNX Runtime 1.31 reads.
+pub const IR_VERSIONS: RangeInclusive<i64> = 4..=13;
 
-/// Versions of ONNX's operators. 13 moved `axes` from attributes to inputs and redefined `Softmax`; the operators known here
-/// did not change their shapes up to 23.
-pub const OPSETS: RangeInclusive<i64> = 13..=23;
+/// Versions of ONNX's operators. 13 moved `axes` from attributes to inputs and redefined `Softmax`; from then to 26, the newest that ONNX
+/// Runtime 1.31 has, the operators known here got more types and no other shapes or meanings.
+pub const OPSETS: RangeInclusive<i64> = 13..=26;
 
 /// Versions of ONNX's classic machine-learning operators.
 pub const ML_OPSETS: RangeInclusive<i64> = 1..=4;

@@ -98,7 +98,7 @@ fn each_rule_for_files_has_its_sentence() {
         (header(3, &[opset("", 17)]), "IR version is 3"),
         (header(99, &[opset("", 17)]), "IR version is 99"),
         (header(8, &[opset("", 12)]), "operator set 12 of ai.onnx"),
-        (header(8, &[opset("", 24)]), "operator set 24 of ai.onnx"),
+        (header(8, &[opset("", 27)]), "operator set 27 of ai.onnx"),
         (header(8, &[]), "operator set 0 of ai.onnx"),
         (header(8, &[opset("", 17), opset("ai.onnx", 17)]), "comes twice"),
         (header(8, &[opset("", 17), opset("ai.onnx.ml", 9)]), "operator set 9 of ai.onnx.ml"),
