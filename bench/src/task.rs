@@ -65,6 +65,17 @@ pub(crate) fn job(
         spec.models = vec![ModelRef { name: name.to_owned(), blob }];
         blobs.insert(blob.hash, onnx.clone());
     }
+    of(runtime, spec, blobs)
+}
+
+/// A job that runs a model alone, on one item.
+pub(crate) fn model_job(runtime: &Runtime, onnx: &Bytes, item: &Bytes) -> Result<Job> {
+    let spec = spec(&key(1)?, onnx, JobInput::Compute(Blob::of(item)));
+    let spec = JobSpec { program: Program::Model(Blob::of(onnx)), class: DeterminismClass::Pinned, ..spec };
+    of(runtime, spec, [onnx, item].map(|content| (Blob::of(content).hash, content.clone())).into())
+}
+
+fn of(runtime: &Runtime, spec: JobSpec, blobs: Blobs) -> Result<Job> {
     let profile = runtime.profiles().into_iter().find(|(class, _)| *class == spec.class);
     let (_, profile) = profile.context("the runtime does not offer the job's class")?;
     Ok(Job { id: spec.id(), spec, profile, blobs })
