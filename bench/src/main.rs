@@ -9,8 +9,10 @@ mod inference;
 mod kernels;
 mod machine;
 mod measure;
+mod models;
 mod net;
 mod report;
+mod reproducible;
 mod sandbox;
 mod signatures;
 mod task;
@@ -46,7 +48,7 @@ struct Group {
 }
 
 /// Everything there is, in the order of the report.
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     Group { entries: sandbox::metering::ENTRIES, measure: sandbox::metering::measure },
     Group { entries: sandbox::cli::ENTRIES, measure: sandbox::cli::measure },
     Group { entries: sandbox::fuel::ENTRIES, measure: sandbox::fuel::measure },
@@ -57,6 +59,7 @@ const GROUPS: [Group; 13] = [
     Group { entries: sandbox::preinitialised::ENTRIES, measure: sandbox::preinitialised::measure },
     Group { entries: sandbox::worker::ENTRIES, measure: sandbox::worker::measure },
     Group { entries: inference::ENTRIES, measure: inference::measure },
+    Group { entries: reproducible::ENTRIES, measure: reproducible::measure },
     Group { entries: net::latency::ENTRIES, measure: net::latency::measure },
     Group { entries: net::throughput::ENTRIES, measure: net::throughput::measure },
     Group { entries: signatures::ENTRIES, measure: signatures::measure },
@@ -72,6 +75,11 @@ impl Plan {
     /// How many turns to take.
     pub(crate) fn turns(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
+    }
+
+    /// Whether a figure is wanted, for groups that measure each by itself.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.selection.wants(name)
     }
 }
 

@@ -1,7 +1,6 @@
 //! The bits of lanes: integer operations on them, choices that see NaNs, and the way to double precision and back.
 
 use crate::doubles::Doubles;
-use crate::halve::Halve;
 use crate::lanes::Lanes;
 use crate::two::Two;
 #[cfg(target_arch = "aarch64")]
@@ -18,7 +17,7 @@ pub(crate) trait Bits: Copy {
     /// As many `f64` as there are lanes.
     type Doubles: Doubles;
     /// 64 lanes.
-    type Block: Lanes + Halve;
+    type Block: Lanes;
 
     /// The first `count` lanes, fewer than all, from memory that is valid for so many elements; zeros in the others.
     unsafe fn load_first(from: *const f32, count: usize) -> Self;

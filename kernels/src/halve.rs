@@ -17,7 +17,7 @@ pub(crate) trait Merge {
 }
 
 /// Lanes that can be merged.
-pub(crate) trait Halve: Lanes {
+pub(crate) trait Halve: Copy {
     /// # Safety
     ///
     /// The processor has the lanes' instruction set.
@@ -31,7 +31,7 @@ impl Halve for f32 {
     }
 }
 
-impl<L: Halve> Halve for Two<L> {
+impl<L: Lanes> Halve for Two<L> {
     #[inline(always)]
     unsafe fn halve<M: Merge>(self) -> f32 {
         // SAFETY: the caller's.
@@ -57,7 +57,18 @@ macro_rules! one_by_one {
 }
 
 #[cfg(target_arch = "x86_64")]
-one_by_one! { __m256 as Two<Two<Two<f32>>> }
+impl Halve for __m256 {
+    #[inline(always)]
+    unsafe fn halve<M: Merge>(self) -> f32 {
+        // SAFETY: the caller's. What is left in the upper lanes is not used.
+        unsafe {
+            let four = M::merge(self, _mm256_permute2f128_ps::<1>(self, self));
+            let two = M::merge(four, _mm256_permute_ps::<0b11_10>(four));
+            let one = M::merge(two, _mm256_permute_ps::<1>(two));
+            _mm256_cvtss_f32(one)
+        }
+    }
+}
 #[cfg(target_arch = "x86_64")]
 one_by_one! { __m512 as Two<Two<Two<Two<f32>>>> }
 #[cfg(target_arch = "aarch64")]

@@ -1,6 +1,7 @@
 //! Several `f32` side by side: vectors with operations on signs and bits.
 
 use crate::bits::Bits;
+use crate::halve::Halve;
 use crate::vector::Vector;
 #[cfg(target_arch = "aarch64")]
 use std::arch::aarch64::*;
@@ -12,7 +13,7 @@ use std::arch::x86_64::*;
 /// # Safety
 ///
 /// All functions need a processor with the instruction set.
-pub(crate) trait Lanes: Vector<Number = f32> + Bits {
+pub(crate) trait Lanes: Vector<Number = f32> + Bits + Halve {
     unsafe fn abs(self) -> Self;
     /// The magnitude of `self`, whose sign is ignored, with the sign of `sign`.
     unsafe fn copysign(self, sign: Self) -> Self;

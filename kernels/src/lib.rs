@@ -37,6 +37,7 @@ mod rows;
 #[cfg(test)]
 mod samples;
 mod scatter;
+mod threads;
 #[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
 mod two;
 #[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
@@ -44,7 +45,9 @@ mod vector;
 
 pub use conv::{Axes, PackedFilters, PackedTransposedFilters, Window, convolution, transposed_convolution};
 pub use elementwise::{Binary, Unary};
-pub use gemm::{Activation, Addend, Bias, Epilogue, Matrix, PackedMatrix, batched_gemm, gemm};
+pub use gemm::{
+    Activation, Addend, AttentionShape, Bias, Epilogue, Heads, Matrix, PackedMatrix, attention, batched_gemm, gemm,
+};
 pub use halves::{narrow_bf16, narrow_f16, widen_bf16, widen_f16};
 pub use int8::{
     Int8, PackedIntegerFilters, PackedIntegers, Quantized, Scales, dequantize, integer_convolution, integer_gemm,
@@ -62,6 +65,7 @@ pub use rows::{
     log_softmax, lp_normalize, mean_variance_norm, reduce, rms_norm, softmax,
 };
 pub use scatter::Scatter;
+pub use threads::Threads;
 
 /// The version of `KERNELS.md`: another one has other bits.
 pub const VERSION: u32 = 1;

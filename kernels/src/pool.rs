@@ -1,8 +1,22 @@
 //! Pooling: one number for all elements under a window.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "loops over registers, which iterators and closures might not keep in them"
+)]
+
+use crate::aligned::with_scratch;
+use crate::conv::depthwise::{Positions, store};
+use crate::conv::image::Layout;
 use crate::conv::{Axes, Window};
-use crate::rows::{Reduction, reduce};
+use crate::gemm::tile::TileShape;
+use crate::isa::Kernel;
+use crate::lanes::Lanes;
+use crate::rows::{Fold, LargestNumber, Reduction, Sum, reduce};
 use crate::{Isa, Unary};
+
+/// Vectors that are computed side by side.
+const CHAINS: usize = 4;
 
 /// Writes the largest element under each window to `output`, of shape `[planes, window.output(spatial)…]`; `input` is
 /// `[planes, spatial…]`.
@@ -13,10 +27,8 @@ use crate::{Isa, Unary};
 /// # Panics
 ///
 /// If a length is not what its shape says.
-pub fn max_pool(input: &[f32], spatial: Axes, window: Window, output: &mut [f32]) {
-    each_window(input.len(), spatial, window, output, |_, elements| {
-        elements.fold(f32::NEG_INFINITY, |largest, at| if input[at] > largest { input[at] } else { largest })
-    });
+pub fn max_pool(isa: Isa, input: &[f32], spatial: Axes, window: Window, output: &mut [f32]) {
+    each_plane(isa, LargestNumber, input, spatial, window, output);
 }
 
 /// Writes where in `input` the element is that [`max_pool`] gives: the first under the window if no other is more than -∞, and -1 if there
@@ -89,21 +101,25 @@ fn root(isa: Isa, p: u32, sums: &mut [f32]) {
 /// # Panics
 ///
 /// If a length is not what its shape says.
-pub fn average_pool(input: &[f32], spatial: Axes, window: Window, counted: Option<Axes>, output: &mut [f32]) {
-    each_window(input.len(), spatial, window, output, |at, elements| {
-        let (count, sum) = elements.fold((0, 0.0), |(count, sum), at| (count + 1, sum + input[at]));
-        let count = counted.map_or(count, |ends| {
-            (0..3)
-                .map(|axis| {
-                    let end = window.pads_begin[axis] + spatial[axis] + ends[axis];
-                    let positions = (0..window.kernel[axis])
-                        .map(|tap| at[axis] * window.strides[axis] + tap * window.dilations[axis]);
-                    positions.filter(|&position| position < end).count()
-                })
-                .product()
-        });
-        sum / count as f32
+pub fn average_pool(isa: Isa, input: &[f32], spatial: Axes, window: Window, counted: Option<Axes>, output: &mut [f32]) {
+    each_plane(isa, Sum, input, spatial, window, output);
+    let outputs = window.output(spatial);
+    let counts = [0, 1, 2].map(|axis| -> Vec<usize> {
+        let begin = window.pads_begin[axis];
+        let range = match counted {
+            None => begin..begin + spatial[axis],
+            Some(ends) => 0..begin + spatial[axis] + ends[axis],
+        };
+        let position = |output: usize, tap: usize| output * window.strides[axis] + tap * window.dilations[axis];
+        let count = |output| (0..window.kernel[axis]).filter(|tap| range.contains(&position(output, *tap))).count();
+        (0..outputs[axis]).map(count).collect()
     });
+    let [z, y, x] = &counts;
+    let rows = z.iter().flat_map(|z| y.iter().map(move |y| z * y));
+    let counts: Vec<f32> = rows.flat_map(|row| x.iter().map(move |x| (row * x) as f32)).collect();
+    for plane in output.chunks_exact_mut(counts.len().max(1)) {
+        plane.iter_mut().zip(&counts).for_each(|(sum, count)| *sum /= count);
+    }
 }
 
 /// Gives `pool` the place of each output, and where of so many elements those under its window are.
@@ -140,9 +156,74 @@ fn each_window<T>(
     }
 }
 
+/// Folds the elements under each window. Padding is what a fold starts with, which changes no result.
+fn each_plane<F: Fold>(isa: Isa, fold: F, input: &[f32], spatial: Axes, window: Window, output: &mut [f32]) {
+    let layout = Layout::new(window, spatial);
+    let (plane, outputs) = (spatial.iter().product::<usize>(), layout.outputs());
+    if output.is_empty() {
+        return;
+    }
+    assert!(output.len().is_multiple_of(outputs), "planes of {outputs} outputs");
+    assert_eq!(input.len(), output.len() / outputs * plane, "the input's shape");
+    let lanes = TileShape::of(isa).lanes;
+    let (taps, positions) = (layout.taps(), Positions::new(&layout, lanes));
+    // Vectors may end after the last row.
+    with_scratch(layout.channel() + lanes, |laid_out| {
+        laid_out.fill(F::START);
+        isa.run(Pool { fold, layout: &layout, input, laid_out, taps: &taps, positions: &positions, output });
+    });
+}
+
+struct Pool<'a, F> {
+    fold: F,
+    layout: &'a Layout,
+    input: &'a [f32],
+    /// Room for one plane, with its padding.
+    laid_out: &'a mut [f32],
+    taps: &'a [usize],
+    positions: &'a Positions,
+    output: &'a mut [f32],
+}
+
+impl<F: Fold> Kernel for Pool<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self { fold, layout, input, laid_out, taps, positions, output } = self;
+        let len = input.len() / (output.len() / layout.outputs());
+        for (index, output) in output.chunks_exact_mut(layout.outputs()).enumerate() {
+            let plane = &input[index * len..][..len];
+            // SAFETY: a kernel runs where its instructions are.
+            unsafe { layout.fill_lanes::<L>(F::START, plane, laid_out) };
+            positions.check(taps, laid_out, output);
+            for vectors in positions.vectors.chunks(CHAINS) {
+                let group: [[usize; 2]; CHAINS] = std::array::from_fn(|chain| vectors[chain.min(vectors.len() - 1)]);
+                // SAFETY: every position and tap was compared with what is laid out, and every position is in the output.
+                unsafe {
+                    let mut folded = [L::splat(F::START); CHAINS];
+                    for tap in taps {
+                        for chain in 0..CHAINS {
+                            let element = L::load(laid_out.as_ptr().add(group[chain][0] + tap));
+                            folded[chain] = fold.accumulate(folded[chain], element);
+                        }
+                    }
+                    for chain in 0..CHAINS {
+                        if chain < vectors.len() {
+                            store(folded[chain], group[chain][1], output);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference;
+    use crate::samples::{Random, bits, isas};
 
     #[test]
     fn windows_lie_where_they_should() {
@@ -150,12 +231,14 @@ mod tests {
         let window =
             Window { strides: [1, 2, 2], pads_begin: [0, 1, 0], pads_end: [0, 0, 1], ..Window::new([1, 2, 2]) };
         let mut output = [0.0; 4];
-        max_pool(&image, [1, 3, 4], window, &mut output);
-        assert_eq!(output, [1.0, 3.0, 9.0, 11.0]);
-        average_pool(&image, [1, 3, 4], window, None, &mut output);
-        assert_eq!(output, [0.5, 2.5, 6.5, 8.5]);
-        average_pool(&image, [1, 3, 4], window, Some([0, 0, 1]), &mut output);
-        assert_eq!(output, [0.25, 1.25, 6.5, 8.5]);
+        for isa in isas() {
+            max_pool(isa, &image, [1, 3, 4], window, &mut output);
+            assert_eq!(output, [1.0, 3.0, 9.0, 11.0]);
+            average_pool(isa, &image, [1, 3, 4], window, None, &mut output);
+            assert_eq!(output, [0.5, 2.5, 6.5, 8.5]);
+            average_pool(isa, &image, [1, 3, 4], window, Some([0, 0, 1]), &mut output);
+            assert_eq!(output, [0.25, 1.25, 6.5, 8.5]);
+        }
     }
 
     #[test]
@@ -193,8 +276,37 @@ mod tests {
         for (elements, largest) in
             [([-0.0, 0.0], -0.0f32), ([0.0, -0.0], 0.0), ([f32::NAN, -3.0], -3.0), ([f32::NAN; 2], f32::NEG_INFINITY)]
         {
-            max_pool(&elements, [1, 1, 2], Window::new([1, 1, 2]), &mut output);
-            assert_eq!(output[0].to_bits(), largest.to_bits());
+            for isa in isas() {
+                max_pool(isa, &elements, [1, 1, 2], Window::new([1, 1, 2]), &mut output);
+                assert_eq!(output[0].to_bits(), largest.to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn all_instruction_sets_pool_as_the_reference_does() {
+        let mut random = Random::new(8);
+        for turn in 0..200 {
+            let mut size = |end| -> Axes { std::array::from_fn(|_| 1 + random.below(end)) };
+            let (spatial, kernel, strides, dilations) = (size(20), size(4), size(3), size(2));
+            let [pads_begin, pads_end] = [kernel, kernel].map(|kernel| kernel.map(|size| random.below(size + 1)));
+            let window = Window { kernel, strides, dilations, pads_begin, pads_end };
+            let outputs = window.output(spatial).iter().product::<usize>();
+            let input = random.extremes(3 * spatial.iter().product::<usize>(), if turn % 2 == 0 { 7 } else { 1000 });
+            let mut expected = [(); 3].map(|()| vec![0.0; 3 * outputs]);
+            let counted = pads_end.map(|pad| pad / 2);
+            reference::max_pool(&input, spatial, window, &mut expected[0]);
+            reference::average_pool(&input, spatial, window, None, &mut expected[1]);
+            reference::average_pool(&input, spatial, window, Some(counted), &mut expected[2]);
+            for isa in isas() {
+                let mut output = [(); 3].map(|()| vec![0.0; 3 * outputs]);
+                max_pool(isa, &input, spatial, window, &mut output[0]);
+                average_pool(isa, &input, spatial, window, None, &mut output[1]);
+                average_pool(isa, &input, spatial, window, Some(counted), &mut output[2]);
+                for (output, expected) in output.iter().zip(&expected) {
+                    assert!(bits(output) == bits(expected), "{isa:?} {spatial:?} {window:?}");
+                }
+            }
         }
     }
 }

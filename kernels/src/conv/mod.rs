@@ -1,6 +1,6 @@
 //! Convolutions.
 
-mod depthwise;
+pub(crate) mod depthwise;
 pub(crate) mod image;
 mod patches;
 mod transposed;
@@ -14,8 +14,8 @@ use crate::gemm::tile::{BLOCK, Output, Resident, TileShape, Tiles, block_range, 
 use crate::gemm::{Matrix, pack_left};
 use crate::parallel::{Parallel, Shared, part};
 use crate::{Bias, Epilogue, Isa};
-use depthwise::{Depthwise, Finish, Positions};
-use image::Layout;
+use depthwise::{Depthwise, Positions};
+use image::{Fill, Layout};
 use patches::Patches;
 use std::ops::Range;
 
@@ -160,12 +160,12 @@ impl Convolution<'_> {
             let shared = Shared::new(image);
             let tasks = (4 * self.parallel.threads()).min(channels);
             self.parallel.run(tasks, &|task| {
-                for channel in part(channels, 1, task, tasks) {
-                    // SAFETY: every channel is in one part.
-                    let laid_out = unsafe { shared.slice(channel * to_len, to_len) };
-                    laid_out.fill(0.0);
-                    self.layout.fill(&input[channel * from_len..][..from_len], laid_out);
-                }
+                let part = part(channels, 1, task, tasks);
+                // SAFETY: every channel is in one part.
+                let laid_out = unsafe { shared.slice(part.start * to_len, part.len() * to_len) };
+                laid_out.fill(0.0);
+                let channels = &input[part.start * from_len..part.end * from_len];
+                self.filters.isa.run(Fill { layout: self.layout, channels, laid_out });
             });
             self.multiply(image, output, epilogue);
         });
@@ -264,43 +264,29 @@ impl Convolution<'_> {
         let lanes = TileShape::of(isa).lanes;
         let channels = self.filters.input_channels();
         let from_len = input.len() / channels.max(1);
-        let in_place = self.layout.is_input() && self.layout.row >= lanes;
         let positions = Positions::new(self.layout, lanes);
         let outputs = self.layout.outputs();
-        let depth = self.filters.depth();
         let shared = Shared::new(output);
         let tasks = (4 * self.parallel.threads()).min(channels);
         self.parallel.run(tasks, &|task| {
+            let part = part(channels, 1, task, tasks);
+            let first = part.start * filters;
+            // SAFETY: every channel is in one part.
+            let output = unsafe { shared.slice(first * outputs, part.len() * filters * outputs) };
             // Vectors may end after the last row.
             with_scratch(self.layout.channel() + lanes, |laid_out| {
                 laid_out.fill(0.0);
-                for channel in part(channels, 1, task, tasks) {
-                    let from = &input[channel * from_len..][..from_len];
-                    if !in_place {
-                        self.layout.fill(from, &mut laid_out[..self.layout.channel()]);
-                    }
-                    for filter in channel * filters..(channel + 1) * filters {
-                        // SAFETY: every channel is in one part.
-                        let output = unsafe { shared.slice(filter * outputs, outputs) };
-                        let epilogue = epilogue.part(filter, 0);
-                        let bounds = epilogue.bounds();
-                        isa.run(Depthwise {
-                            image: if in_place { from } else { laid_out },
-                            taps: &self.taps,
-                            weights: &self.filters.data.as_slice()[filter * depth..][..depth],
-                            positions: &positions,
-                            output,
-                            bias: match epilogue.bias {
-                                Bias::Rows(bias) if bounds.is_some() => Some(bias[0]),
-                                _ => None,
-                            },
-                            bounds,
-                        });
-                        if bounds.is_none() {
-                            isa.run(Finish { epilogue, output });
-                        }
-                    }
-                }
+                isa.run(Depthwise {
+                    layout: self.layout,
+                    channels: &input[part.start * from_len..part.end * from_len],
+                    laid_out,
+                    taps: &self.taps,
+                    filters,
+                    weights: &self.filters.data.as_slice()[first * self.taps.len()..],
+                    positions: &positions,
+                    output,
+                    epilogue: epilogue.part(first, 0),
+                });
             });
         });
     }

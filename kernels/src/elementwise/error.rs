@@ -32,6 +32,8 @@ impl Function for Erf {
 pub(super) struct Gelu;
 
 impl Function for Gelu {
+    const FOUR: bool = true;
+
     #[inline(always)]
     unsafe fn of<L: Lanes>(self, x: L) -> L {
         // SAFETY: the caller's.

@@ -8,6 +8,8 @@ use crate::lanes::Lanes;
 pub(crate) struct Exp;
 
 impl Function for Exp {
+    const FOUR: bool = true;
+
     #[inline(always)]
     unsafe fn of<L: Lanes>(self, x: L) -> L {
         // SAFETY: the caller's.
@@ -39,6 +41,8 @@ impl Function for ExpOfDifference {
 pub(super) struct Sigmoid;
 
 impl Function for Sigmoid {
+    const FOUR: bool = true;
+
     #[inline(always)]
     unsafe fn of<L: Lanes>(self, x: L) -> L {
         // SAFETY: the caller's.
@@ -55,6 +59,8 @@ impl Function for Sigmoid {
 pub(super) struct Tanh;
 
 impl Function for Tanh {
+    const FOUR: bool = true;
+
     #[inline(always)]
     unsafe fn of<L: Lanes>(self, x: L) -> L {
         // SAFETY: the caller's.

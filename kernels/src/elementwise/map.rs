@@ -8,6 +8,9 @@ use crate::vector::Vector;
 
 /// A function of one number, in each lane.
 pub(crate) trait Function: Copy {
+    /// Whether four vectors are computed side by side instead of two: faster where few numbers are kept at a time.
+    const FOUR: bool = false;
+
     /// # Safety
     ///
     /// The processor has the lanes' instruction set.
@@ -42,8 +45,12 @@ pub(crate) unsafe fn map<L: Lanes, F: Function>(function: F, input: *const f32, 
     let whole = length - length % L::LANES;
     // SAFETY: the caller's; each index is less than the length, by as many as are read and written there.
     unsafe {
+        let fourfold = if F::FOUR { length - length % (4 * L::LANES) } else { 0 };
+        for first in (0..fourfold).step_by(4 * L::LANES) {
+            function.of(Two::<Two<L>>::load(input.add(first))).store(output.add(first));
+        }
         let twice = length - length % (2 * L::LANES);
-        for first in (0..twice).step_by(2 * L::LANES) {
+        for first in (fourfold..twice).step_by(2 * L::LANES) {
             function.of(Two::<L>::load(input.add(first))).store(output.add(first));
         }
         if twice < whole {

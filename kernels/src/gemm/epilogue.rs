@@ -93,6 +93,11 @@ impl<'a> Addend<'a> {
     pub(crate) fn starting_at(self, row: usize) -> Self {
         Self { data: &self.data[row * self.row_stride..], ..self }
     }
+
+    /// Whether columns follow each other, and are added as they are: multiplying by 1 changes nothing.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.column_stride == 1 && self.beta == 1.0
+    }
 }
 
 impl Default for Epilogue<'_> {

@@ -1,9 +1,11 @@
 //! Products of matrices.
 
+mod attention;
 mod epilogue;
 mod pack;
 pub(crate) mod tile;
 
+pub use attention::{AttentionShape, Heads, attention};
 pub use epilogue::{Activation, Addend, Bias, Epilogue};
 pub use pack::{Matrix, PackedMatrix};
 

@@ -30,7 +30,7 @@ impl Case {
         let addend =
             |row_stride, column_stride| Some(Addend { data: &self.addend, row_stride, column_stride, beta: -0.7 });
         let columns = self.shape[2];
-        match kind % 6 {
+        match kind % 7 {
             0 => Epilogue::default(),
             1 => Epilogue { bias: Bias::Rows(&self.rows_bias), activation: Activation::Relu, ..Default::default() },
             2 => Epilogue {
@@ -45,9 +45,15 @@ impl Case {
                 activation: Activation::Relu,
                 ..Default::default()
             },
-            _ => {
+            5 => {
                 Epilogue { alpha: -2.0, bias: Bias::Rows(&self.rows_bias), addend: addend(1, 0), ..Default::default() }
             }
+            _ => Epilogue {
+                bias: Bias::Columns(&self.columns_bias),
+                addend: addend(columns, 1).map(|addend| Addend { beta: 1.0, ..addend }),
+                activation: Activation::Relu,
+                ..Default::default()
+            },
         }
     }
 

@@ -138,12 +138,53 @@ fn prefetch(address: *const f32) {
     let _ = address;
 }
 
+/// Elements of a cache line.
+const LINE: usize = 16;
+
+/// The same, into the second-level cache.
+#[inline(always)]
+fn prefetch_farther(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// What is done to a tile in registers.
 #[derive(Clone, Copy)]
 struct Last {
     row_bias: Option<*const f32>,
     column_bias: Option<*const f32>,
+    /// What is added as it is, and from one of its rows to the next.
+    addend: Option<(*const f32, usize)>,
     bounds: Option<(f32, f32)>,
+}
+
+/// An epilogue that registers do.
+struct Ending<'a> {
+    row_bias: Option<&'a [f32]>,
+    column_bias: Option<&'a [f32]>,
+    /// What is added as it is, and from one of its rows to the next; only to whole vectors.
+    addend: Option<(&'a [f32], usize)>,
+    bounds: Option<(f32, f32)>,
+}
+
+impl<'a> Ending<'a> {
+    fn of(epilogue: &Epilogue<'a>) -> Option<Self> {
+        let addend = epilogue.addend.filter(|addend| addend.is_plain());
+        let rest = if addend.is_some() { Epilogue { addend: None, ..*epilogue } } else { *epilogue };
+        let bounds = rest.bounds()?;
+        Some(Self {
+            row_bias: if let Bias::Rows(bias) = epilogue.bias { Some(bias) } else { None },
+            column_bias: if let Bias::Columns(bias) = epilogue.bias { Some(bias) } else { None },
+            addend: addend.map(|addend| (addend.data, addend.row_stride)),
+            bounds: (bounds != (f32::NEG_INFINITY, f32::INFINITY)).then_some(bounds),
+        })
+    }
 }
 
 /// A tile and where it goes.
@@ -207,6 +248,13 @@ impl Tile {
                         let bias = L::load(bias.add(v * L::LANES));
                         for r in 0..R {
                             sums[r][v] = sums[r][v].add(bias);
+                        }
+                    }
+                }
+                if let Some((addend, row_stride)) = last.addend {
+                    for r in 0..R {
+                        for v in 0..V {
+                            sums[r][v] = sums[r][v].add(L::load(addend.add(r * row_stride + v * L::LANES)));
                         }
                     }
                 }
@@ -279,8 +327,19 @@ impl Kernel for Tiles<'_> {
             Resident::Left => (column_panels.div_ceil(together), row_panels),
             Resident::Right => (row_panels, column_panels.div_ceil(together)),
         };
+        // Right panels come from memory, where the next is asked for while one is used.
+        let panel = width * together * self.depth;
+        let share = match self.resident {
+            Resident::Left => panel.div_ceil(inner.max(1)).next_multiple_of(LINE),
+            Resident::Right => 0,
+        };
+        let ending = self.epilogue.as_ref().and_then(Ending::of);
         for outer in 0..outer {
             for inner in 0..inner {
+                for line in (0..share).step_by(LINE) {
+                    let next = (outer + 1) * panel + inner * share + line;
+                    prefetch_farther(self.right.as_ptr().wrapping_add(next));
+                }
                 let (row, column) = match self.resident {
                     Resident::Left => (inner * height, outer * width * together),
                     Resident::Right => (outer * height, inner * width * together),
@@ -291,7 +350,7 @@ impl Kernel for Tiles<'_> {
                 let step = if columns == together * width { columns } else { width };
                 for start in (0..columns).step_by(step) {
                     // SAFETY: the panels are as long as was checked, and the output is as large as its maker promised.
-                    unsafe { self.tile::<L>(row, rows, column + start, step.min(columns - start)) };
+                    unsafe { self.tile::<L>(&ending, row, rows, column + start, step.min(columns - start)) };
                 }
             }
         }
@@ -301,7 +360,14 @@ impl Kernel for Tiles<'_> {
 impl Tiles<'_> {
     /// One tile, and what its registers do not do.
     #[inline(always)]
-    unsafe fn tile<L: Lanes>(&self, row: usize, rows: usize, column: usize, columns: usize) {
+    unsafe fn tile<L: Lanes>(
+        &self,
+        ending: &Option<Ending<'_>>,
+        row: usize,
+        rows: usize,
+        column: usize,
+        columns: usize,
+    ) {
         let Output { pointer, row_stride } = self.output;
         let vectors = columns.div_ceil(L::LANES);
         let whole = columns == vectors * L::LANES;
@@ -309,20 +375,23 @@ impl Tiles<'_> {
         // vectors is computed in a buffer that is.
         unsafe {
             let output = pointer.add(row * row_stride + column);
-            let mut edge_bias = [0.0f32; MAX_COLUMNS];
-            let in_registers = self.epilogue.filter(|epilogue| epilogue.bounds().is_some());
-            let last = in_registers.map(|epilogue| Last {
-                row_bias: if let Bias::Rows(bias) = epilogue.bias { Some(bias.as_ptr().add(row)) } else { None },
-                column_bias: match epilogue.bias {
-                    Bias::Columns(bias) if whole => Some(bias.as_ptr().add(column)),
-                    Bias::Columns(bias) => {
-                        edge_bias[..columns].copy_from_slice(&bias[column..column + columns]);
-                        Some(edge_bias.as_ptr())
-                    }
-                    _ => None,
-                },
-                bounds: epilogue.bounds().filter(|bounds| *bounds != (f32::NEG_INFINITY, f32::INFINITY)),
-            });
+            let mut edge_bias;
+            let last = match ending {
+                Some(ending) if whole || ending.addend.is_none() => Some(Last {
+                    row_bias: ending.row_bias.map(|bias| bias.as_ptr().add(row)),
+                    column_bias: match ending.column_bias {
+                        Some(bias) if !whole => {
+                            edge_bias = [0.0f32; MAX_COLUMNS];
+                            edge_bias[..columns].copy_from_slice(&bias[column..column + columns]);
+                            Some(edge_bias.as_ptr())
+                        }
+                        bias => bias.map(|bias| bias.as_ptr().add(column)),
+                    },
+                    addend: ending.addend.map(|(data, stride)| (data.as_ptr().add(row * stride + column), stride)),
+                    bounds: ending.bounds,
+                }),
+                _ => None,
+            };
             let mut tile = Tile {
                 depth: self.depth,
                 left: self.left.as_ptr().add(row * self.depth),
@@ -357,7 +426,7 @@ impl Tiles<'_> {
                     );
                 }
             }
-            if let (Some(epilogue), None) = (&self.epilogue, in_registers) {
+            if let (Some(epilogue), None) = (&self.epilogue, last) {
                 let epilogue = epilogue.part(row, column);
                 for r in 0..rows {
                     epilogue.apply_to_row::<L>(r, columns, output.add(r * row_stride));

@@ -6,6 +6,7 @@ mod double;
 mod gemm;
 mod halves;
 mod int8;
+mod pool;
 mod quantize;
 mod recurrent;
 mod rows;
@@ -17,6 +18,7 @@ pub use conv::{convolution, transposed_convolution};
 pub use gemm::{epilogue, gemm, sum_of_products};
 pub use halves::{narrow, widen};
 pub use int8::{integer_convolution, integer_gemm, requantize};
+pub use pool::{average_pool, max_pool};
 pub use quantize::{dequantize, quantization_of, quantize};
 pub use recurrent::recurrent;
 pub use rows::{

@@ -6,6 +6,7 @@
 use crate::elementwise::Function;
 use crate::halve::{Halve, Merge};
 use crate::lanes::Lanes;
+use crate::two::Two;
 use crate::vector::Vector;
 
 pub(super) const ACCUMULATORS: usize = 64;
@@ -13,7 +14,7 @@ pub(super) const ACCUMULATORS: usize = 64;
 const TOGETHER: usize = 8;
 
 /// How elements are combined.
-pub(super) trait Fold: Merge + Copy {
+pub(crate) trait Fold: Merge + Copy {
     /// What accumulators start with. Merging it changes no bit of what an accumulator can be, so that those without elements need no
     /// merging.
     const START: f32;
@@ -34,6 +35,12 @@ pub(super) unsafe fn fold<L: Lanes, F: Fold>(fold: F, row: *const f32, length: u
     let whole = length - length % ACCUMULATORS;
     // SAFETY: the caller's; each index is less than the length.
     unsafe {
+        if length <= L::LANES {
+            return fold_short::<L, F>(fold, row, length);
+        }
+        if length <= 2 * L::LANES {
+            return fold_short::<Two<L>, F>(fold, row, length);
+        }
         let mut block = L::Block::splat(F::START);
         for first in (0..whole).step_by(ACCUMULATORS) {
             block = fold.accumulate(block, L::Block::load(row.add(first)));
@@ -45,6 +52,24 @@ pub(super) unsafe fn fold<L: Lanes, F: Fold>(fold: F, row: *const f32, length: u
             block = L::Block::load(accumulators.as_ptr());
         }
         block.halve::<F>()
+    }
+}
+
+/// Combines no more elements than there are lanes: accumulators without elements need no merging.
+///
+/// # Safety
+///
+/// As for [`fold`].
+#[inline(always)]
+unsafe fn fold_short<L: Lanes, F: Fold>(fold: F, row: *const f32, length: usize) -> f32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let start = L::splat(F::START);
+        let accumulators = match length == L::LANES {
+            true => fold.accumulate(start, L::load(row)),
+            false => fold.accumulate(start, L::load_first(row, length)).first_or(length, start),
+        };
+        accumulators.halve::<F>()
     }
 }
 
@@ -171,7 +196,7 @@ macro_rules! folds {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy)]
-            pub(super) struct $fold;
+            pub(crate) struct $fold;
 
             impl Fold for $fold {
                 const START: f32 = $start;

@@ -14,6 +14,7 @@ mod softmax;
 mod tests;
 
 pub use cumulative::{CumulativeSum, cumulative_sum};
+pub(crate) use fold::{Fold, LargestNumber, Sum};
 pub use normalize::{
     BatchNorm, batch_norm, group_norm, layer_norm, layer_norm_statistics, lp_normalize, mean_variance_norm, rms_norm,
 };

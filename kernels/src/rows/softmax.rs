@@ -129,12 +129,29 @@ impl<F: Last> Function for Finish<F> {
 /// Both are valid for `length` elements, and the processor has the lanes' instruction set.
 #[inline(always)]
 unsafe fn write_exponentials<L: Lanes>(row: *const f32, results: *mut f32, length: usize, largest: f32) -> f32 {
+    if length <= 2 * L::LANES {
+        // SAFETY: the caller's.
+        return unsafe {
+            if length <= L::LANES {
+                write_short::<L>(row, results, length, largest)
+            } else {
+                write_short::<Two<L>>(row, results, length, largest)
+            }
+        };
+    }
     let mut accumulators = [0.0; ACCUMULATORS];
     let sums = accumulators.as_mut_ptr();
-    let (twice, once) = (length - length % (2 * L::LANES), length - length % L::LANES);
-    // SAFETY: the caller's; the accumulators are a multiple of the lanes, also of twice as many.
+    let (fourfold, twice) = (length - length % (4 * L::LANES), length - length % (2 * L::LANES));
+    let once = length - length % L::LANES;
+    // SAFETY: the caller's; the accumulators are a multiple of the lanes, also of four times as many.
     unsafe {
-        for first in (0..twice).step_by(2 * L::LANES) {
+        for first in (0..fourfold).step_by(4 * L::LANES) {
+            let exponential = ExpOfDifference.of(Two::<Two<L>>::load(row.add(first)).sub(Two::splat(largest)));
+            exponential.store(results.add(first));
+            let sum = sums.add(first % ACCUMULATORS);
+            Two::<Two<L>>::load(sum).add(exponential).store(sum);
+        }
+        for first in (fourfold..twice).step_by(2 * L::LANES) {
             let exponential = ExpOfDifference.of(Two::<L>::load(row.add(first)).sub(Two::splat(largest)));
             exponential.store(results.add(first));
             let sum = sums.add(first % ACCUMULATORS);
@@ -155,6 +172,27 @@ unsafe fn write_exponentials<L: Lanes>(row: *const f32, results: *mut f32, lengt
             accumulator.add(exponential).first_or(length - once, accumulator).store(sum);
         }
         L::Block::load(accumulators.as_ptr()).halve::<Sum>()
+    }
+}
+
+/// The same for no more elements than there are lanes.
+///
+/// # Safety
+///
+/// As for [`write_exponentials`].
+#[inline(always)]
+unsafe fn write_short<L: Lanes>(row: *const f32, results: *mut f32, length: usize, largest: f32) -> f32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let (start, largest) = (L::splat(0.0), L::splat(largest));
+        if length == L::LANES {
+            let exponential = ExpOfDifference.of(L::load(row).sub(largest));
+            exponential.store(results);
+            return start.add(exponential).halve::<Sum>();
+        }
+        let exponential = ExpOfDifference.of(L::load_first(row, length).sub(largest));
+        exponential.store_first(results, length);
+        start.add(exponential).first_or(length, start).halve::<Sum>()
     }
 }
 

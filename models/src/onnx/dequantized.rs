@@ -2,10 +2,10 @@
 
 use super::limits::MAX_MODEL_BYTES;
 use super::proto::{self, Attribute, Graph, Node, Tensor};
-use super::reproducible::{fields, write};
+use super::reproducible::fields;
 use super::types::DataType;
 use super::weights;
-use super::wire::Message;
+use super::wire::{Message, write};
 use crate::LoadError;
 use depx_kernels::dequantize;
 use std::collections::HashMap;

@@ -11,13 +11,13 @@ use crate::{ElementType, LoadError, TensorSpec};
 use std::collections::HashMap;
 
 /// The values defined so far, by name, each with the length of the longest path to it.
-struct Scope<'a>(HashMap<&'a str, (Value, usize)>);
+pub(super) struct Scope<'a>(HashMap<&'a str, (Value, usize)>);
 
 /// What else is asked of each operator and of what it gives, in order.
 pub(super) type Ask<'a> = dyn FnMut(&Call<'_>, &[Value]) -> Result<(), String> + 'a;
 
 /// Checks and prices a graph, and `ask`s of each operator that can be used.
-pub(super) fn inspect(model: &Model<'_>, ask: &mut Ask<'_>) -> Result<ModelInfo, LoadError> {
+pub(super) fn inspect<'a>(model: &Model<'a>, ask: &mut Ask<'_>) -> Result<(ModelInfo, Scope<'a>), LoadError> {
     let graph = &model.graph;
     if graph.inputs.is_empty() || graph.outputs.is_empty() {
         return Err(invalid("it has no inputs or no outputs"));
@@ -58,16 +58,23 @@ pub(super) fn inspect(model: &Model<'_>, ask: &mut Ask<'_>) -> Result<ModelInfo,
         scope.define_outputs(node, effect, depth)?;
     }
 
-    Ok(ModelInfo {
+    let info = ModelInfo {
         inputs: graph.inputs.iter().map(|port| spec(port, port.shape.clone())).collect::<Result<_, _>>()?,
         outputs: graph.outputs.iter().map(|port| scope.output(port)).collect::<Result<_, _>>()?,
         fuel: fuel.total(),
         nodes: graph.nodes.len(),
         weight_bytes: graph.initializers.iter().fold(0, |bytes, tensor| bytes.saturating_add(tensor.bytes)),
-    })
+    };
+    Ok((info, scope))
 }
 
 impl<'a> Scope<'a> {
+    /// What is known of a value.
+    #[cfg(feature = "onnxruntime")]
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).map(|(value, _)| value)
+    }
+
     fn define(&mut self, name: &'a str, value: Value, depth: usize) -> Result<(), LoadError> {
         if name.is_empty() {
             return Err(invalid("a value in it has no name"));

@@ -1,9 +1,10 @@
 //! Models with 16-bit floats, computed in 32 bits: what an operator computes is rounded once, when it is done.
 
 use super::proto::{self, Attribute, Graph};
-use super::reproducible::{fields, varint, write};
+use super::reproducible::fields;
 use super::shape::{Call, Value};
 use super::types::DataType;
+use super::wire::{write, write_varint};
 use super::{graph, invalid, weights};
 use crate::LoadError;
 use crate::text::quoted;
@@ -149,7 +150,7 @@ fn cast(from: &str, to: &str, ty: DataType) -> Vec<u8> {
     write(&mut attribute, 1, b"to");
     // `i`, and `type`, which is INT.
     for number in [3 << 3, ty.0.cast_unsigned(), 20 << 3, 2] {
-        varint(&mut attribute, number);
+        write_varint(&mut attribute, number);
     }
     let mut node = Vec::new();
     write(&mut node, 1, from.as_bytes());

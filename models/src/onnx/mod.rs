@@ -9,6 +9,8 @@ mod cost;
 #[cfg(feature = "onnxruntime")]
 mod dequantized;
 pub(crate) mod einsum;
+#[cfg(feature = "onnxruntime")]
+mod fuse;
 mod graph;
 #[cfg(feature = "onnxruntime")]
 mod halves;
@@ -62,7 +64,7 @@ pub struct ModelInfo {
 /// Checks an ONNX file and says what it is.
 pub fn inspect(onnx: &[u8]) -> Result<ModelInfo, LoadError> {
     let model = proto::model(onnx)?;
-    graph::inspect(&model, &mut |_, _| Ok(()))
+    graph::inspect(&model, &mut |_, _| Ok(())).map(|(info, _)| info)
 }
 
 fn invalid(reason: impl std::fmt::Display) -> LoadError {

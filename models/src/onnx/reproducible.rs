@@ -3,12 +3,13 @@
 //!
 //! A library may move elements, compute with integers, and do single operations that IEEE 754 defines to the bit. Whatever sums up,
 //! is transcendental, converts floats to integers, or depends on the sign of a zero or on a NaN goes to operators in the domain
-//! [`DOMAIN`].
+//! [`DOMAIN`]. Several that make up one of ours become that one, see `fuse`.
 
+use super::fuse::{self, Step};
 use super::proto::{self, Attribute};
 use super::shape::Call;
 use super::types::DataType;
-use super::wire::Message;
+use super::wire::{Message, write, write_int};
 use super::{ModelInfo, dequantized, einsum, graph, halves, quantized, recurrent};
 use crate::LoadError;
 
@@ -16,11 +17,11 @@ use crate::LoadError;
 pub(crate) const DOMAIN: &str = "depx";
 
 /// The version of the table and of what is rewritten: another one may have other bits.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Who computes an operator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
+pub(super) enum Place {
     Library,
     Kernels,
     /// Kernels, as the operator of this name.
@@ -34,12 +35,14 @@ pub(crate) fn rewrite(onnx: &[u8], outputs: Outputs) -> Result<(ModelInfo, Vec<u
     let onnx = widened.as_deref().unwrap_or(onnx);
     let dequantized = dequantized::dequantized(onnx)?;
     let onnx = dequantized.as_deref().unwrap_or(onnx);
+    let parsed = proto::model(onnx)?;
     let mut places = Vec::new();
-    let info = graph::inspect(&proto::model(onnx)?, &mut |call, _| {
+    let (info, values) = graph::inspect(&parsed, &mut |call, _| {
         places.push(place(call, outputs)?);
         Ok(())
     })?;
-    Ok((info, model(onnx, &places)?))
+    let steps = fuse::fuse(&parsed, &values, &places);
+    Ok((info, model(onnx, &steps)?))
 }
 
 type Outputs = fn(&str) -> Option<usize>;
@@ -137,7 +140,11 @@ fn kernel(call: &Call<'_>, outputs: usize) -> Result<Place, String> {
         None => true,
         Some(value) => value.known_ints().is_some_and(|ints| ints.iter().all(Option::is_some)),
     };
+    // Fused operators have more inputs and attributes than a file may give them.
+    let plain = |inputs| call.inputs.len() <= inputs && call.attribute("activation").is_none();
     let fits = match operator {
+        "Conv" | "Gemm" => plain(3),
+        "MatMul" => plain(2) && call.attribute("transB").is_none(),
         "Celu" => call.float("alpha", 1.0)? > 0.0,
         "Gelu" => matches!(call.text("approximate", "none")?, b"none" | b"tanh"),
         "LpNormalization" => matches!(call.int("p", 2)?, 1 | 2),
@@ -184,41 +191,45 @@ fn resizes(call: &Call<'_>) -> Result<bool, String> {
         && nearest.contains(&call.text("nearest_mode", "round_prefer_floor")?))
 }
 
-/// The model with its operators at their places. Everything else stays byte for byte.
-fn model(onnx: &[u8], places: &[Place]) -> Result<Vec<u8>, LoadError> {
-    let mut places = places.iter();
+/// The model with these operators. Everything else stays byte for byte.
+fn model(onnx: &[u8], steps: &[Option<Step<'_>>]) -> Result<Vec<u8>, LoadError> {
     let mut rewritten = fields(onnx, |number, value, written| {
         if number == 7 {
-            let graph = fields(value?, |number, value, written| {
-                let place = if number == 1 { places.next() } else { None };
-                match place {
-                    None | Some(Place::Library) => return Ok(false),
-                    Some(Place::Kernels) => write(written, 1, &moved(value?, None)?),
-                    Some(Place::Renamed(name)) => write(written, 1, &moved(value?, Some(name))?),
-                }
-                Ok(true)
-            })?;
-            write(written, 7, &graph);
+            write(written, 7, &graph_of(value?, steps)?);
         }
         Ok(number == 7)
     })?;
     let mut operators = Vec::new();
     write(&mut operators, 1, DOMAIN.as_bytes());
-    operators.extend([2 << 3, VERSION as u8]);
+    write_int(&mut operators, 2, i64::from(VERSION));
     write(&mut rewritten, 8, &operators);
     Ok(rewritten)
 }
 
-/// A node in our domain, perhaps with another operator.
-fn moved(node: &[u8], operator: Option<&str>) -> Result<Vec<u8>, LoadError> {
-    let mut moved = fields(node, |number, _, written| {
-        if let (4, Some(operator)) = (number, operator) {
-            write(written, 4, operator.as_bytes());
+fn graph_of(graph: &[u8], steps: &[Option<Step<'_>>]) -> Result<Vec<u8>, LoadError> {
+    let mut nodes = Vec::with_capacity(steps.len());
+    let mut rewritten = fields(graph, |number, value, _| {
+        if number == 1 {
+            nodes.push(value?);
         }
-        Ok(number == 7 || number == 4 && operator.is_some())
+        Ok(number == 1)
     })?;
-    write(&mut moved, 7, DOMAIN.as_bytes());
-    Ok(moved)
+    for step in steps.iter().flatten() {
+        let mut node = match step.attributes.and_then(|index| nodes.get(index)) {
+            // Names and domains are written anew.
+            Some(node) => fields(node, |number, _, _| Ok(matches!(number, 1 | 2 | 4) || step.kernel && number == 7))?,
+            None => Vec::new(),
+        };
+        step.inputs.iter().for_each(|name| write(&mut node, 1, name.as_bytes()));
+        step.outputs.iter().for_each(|name| write(&mut node, 2, name.as_bytes()));
+        write(&mut node, 4, step.operator.as_bytes());
+        if step.kernel {
+            write(&mut node, 7, DOMAIN.as_bytes());
+        }
+        node.extend_from_slice(&step.further);
+        write(&mut rewritten, 1, &node);
+    }
+    Ok(rewritten)
 }
 
 /// A message in which fields are replaced: `replace` says of each whether it has written what there is instead.
@@ -236,20 +247,3 @@ pub(super) fn fields<'a>(
         }
     }
 }
-
-/// A length-delimited field.
-pub(super) fn write(message: &mut Vec<u8>, number: u64, value: &[u8]) {
-    varint(message, number << 3 | 2);
-    varint(message, value.len() as u64);
-    message.extend_from_slice(value);
-}
-
-pub(super) fn varint(message: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        message.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    message.push(value as u8);
-}
-
-const _: () = assert!(VERSION < 0x80, "one byte holds the version");

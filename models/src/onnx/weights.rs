@@ -1,8 +1,7 @@
 //! The elements of weights.
 
-use super::reproducible::{varint, write};
 use super::types::DataType;
-use super::wire::Message;
+use super::wire::{Message, write, write_varint};
 use crate::LoadError;
 
 /// The elements of a tensor of integers, from `int32_data` or `raw_data`.
@@ -66,11 +65,11 @@ pub(super) fn halves(tensor: &[u8]) -> Result<Vec<u16>, LoadError> {
 pub(super) fn tensor(name: &str, shape: &[u64], floats: &[f32]) -> Vec<u8> {
     let mut written = Vec::with_capacity(4 * floats.len() + 1024);
     for &size in shape {
-        varint(&mut written, 1 << 3);
-        varint(&mut written, size);
+        write_varint(&mut written, 1 << 3);
+        write_varint(&mut written, size);
     }
-    varint(&mut written, 2 << 3);
-    varint(&mut written, DataType::F32.0.cast_unsigned());
+    write_varint(&mut written, 2 << 3);
+    write_varint(&mut written, DataType::F32.0.cast_unsigned());
     write(&mut written, 8, name.as_bytes());
     write(&mut written, 9, &floats.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>());
     written

@@ -181,6 +181,33 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, LoadError> {
     Err(not_protobuf())
 }
 
+/// Writes a length-delimited field.
+pub(super) fn write(message: &mut Vec<u8>, number: u64, value: &[u8]) {
+    write_varint(message, number << 3 | 2);
+    write_varint(message, value.len() as u64);
+    message.extend_from_slice(value);
+}
+
+/// Writes an integer field.
+pub(super) fn write_int(message: &mut Vec<u8>, number: u64, value: i64) {
+    write_varint(message, number << 3);
+    write_varint(message, value.cast_unsigned());
+}
+
+/// Writes a field of a 32-bit float.
+pub(super) fn write_float(message: &mut Vec<u8>, number: u64, value: f32) {
+    write_varint(message, number << 3 | 5);
+    message.extend(value.to_le_bytes());
+}
+
+pub(super) fn write_varint(message: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        message.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    message.push(value as u8);
+}
+
 fn truncated() -> LoadError {
     invalid("it ends in the middle of a field: it is cut off, or not an ONNX file")
 }

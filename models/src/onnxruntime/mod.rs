@@ -40,6 +40,11 @@ impl OnnxRuntime {
     pub fn library_path(&self) -> &Path {
         &self.library.path
     }
+
+    /// For programs that use the binding themselves, too: it allows one environment per process.
+    pub fn environment(&self) -> &ort::environment::Environment {
+        &self.library.environment
+    }
 }
 
 impl Backend for OnnxRuntime {

@@ -4,7 +4,7 @@ use super::{Failure, guarded, reproducible, settings};
 use crate::onnx::ModelInfo;
 use crate::text::{MAX_REASON, bounded};
 use crate::{ElementType, Model, RunError, Tensor, TensorSpec, check_inputs};
-use depx_kernels::Isa;
+use depx_kernels::{Isa, Threads};
 use half::f16;
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
@@ -26,12 +26,11 @@ pub(super) struct Sessions {
 }
 
 /// Who computes.
-#[derive(Clone, Copy)]
 pub(super) enum Kind {
     /// The library, all of it.
     Pinned,
-    /// Our own kernels with these instructions, and the library what is exact.
-    Reproducible(Isa),
+    /// Our own kernels with these instructions and threads, and the library what is exact.
+    Reproducible(Isa, Arc<Threads>),
 }
 
 /// Sessions that nobody uses, and how many more may be made.
@@ -43,7 +42,7 @@ struct Pool {
 impl Sessions {
     /// Loads the model; the library checks it once more, by its own rules.
     pub(super) fn new(environment: Environment, kind: Kind, info: ModelInfo, onnx: &[u8]) -> Result<Self, String> {
-        let first = session(&environment, kind, onnx).map_err(|failure| failure.reason)?;
+        let first = session(&environment, &kind, onnx).map_err(|failure| failure.reason)?;
         let spare = std::thread::available_parallelism().map_or(1, NonZero::get) - 1;
         let pool = Mutex::new(Pool { idle: vec![first], spare });
         Ok(Self { environment, kind, info, onnx: onnx.into(), pool, returned: Condvar::new() })
@@ -58,7 +57,7 @@ impl Sessions {
             if pool.spare > 0 {
                 pool.spare -= 1;
                 drop(pool);
-                return session(&self.environment, self.kind, &self.onnx).inspect_err(|_| self.forget());
+                return session(&self.environment, &self.kind, &self.onnx).inspect_err(|_| self.forget());
             }
             pool = self.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
         }
@@ -101,7 +100,7 @@ impl Model for Sessions {
                 self.give_back(session);
                 match self.kind {
                     Kind::Pinned => outputs,
-                    Kind::Reproducible(_) => Ok(outputs?.into_iter().map(Tensor::with_canonical_nans).collect()),
+                    Kind::Reproducible(..) => Ok(outputs?.into_iter().map(Tensor::with_canonical_nans).collect()),
                 }
             }
             Err(failure) => {
@@ -114,13 +113,13 @@ impl Model for Sessions {
     }
 }
 
-fn session(environment: &Environment, kind: Kind, onnx: &[u8]) -> Result<Session, Failure> {
+fn session(environment: &Environment, kind: &Kind, onnx: &[u8]) -> Result<Session, Failure> {
     guarded(|| {
         let mut builder = settings::builder(environment)?;
-        if let Kind::Reproducible(isa) = kind {
+        if let Kind::Reproducible(isa, threads) = kind {
             // The library's own fusions and constants would go past the operators.
             builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
-            builder = builder.with_operators(reproducible::domain(isa)?)?;
+            builder = builder.with_operators(reproducible::domain(*isa, threads)?)?;
         }
         builder.commit_from_memory(onnx)
     })

@@ -2,7 +2,7 @@
 
 use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, input};
 use crate::onnx::einsum::Equation;
-use depx_kernels::{Epilogue, Isa, Matrix, Reduction, Sequential, batched_gemm, reduce};
+use depx_kernels::{Epilogue, Isa, Matrix, Parallel, Reduction, batched_gemm, reduce};
 use ort::operator::KernelContext;
 use std::borrow::Cow;
 
@@ -92,7 +92,7 @@ fn einsum(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
         let output = &equation.output;
         let result = match second {
             None => first.summed(isa, |label| output.contains(&label)),
-            Some(second) => product(isa, first, second, output)?,
+            Some(second) => product(context.parallel, isa, [first, second], output)?,
         };
         let result = result.ordered(output);
         let shape = result.dimensions.iter().map(|(_, size)| *size).collect::<Vec<_>>();
@@ -101,7 +101,12 @@ fn einsum(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
 }
 
 /// Sums each operand over what it alone has, and multiplies them as batches of matrices.
-fn product<'a>(isa: Isa, mut a: Labelled<'a>, mut b: Labelled<'a>, output: &[char]) -> ort::Result<Labelled<'a>> {
+fn product<'a>(
+    parallel: &dyn Parallel,
+    isa: Isa,
+    [mut a, mut b]: [Labelled<'a>; 2],
+    output: &[char],
+) -> ort::Result<Labelled<'a>> {
     broadcast(&mut a, &mut b)?;
     let a = a.summed(isa, |label| output.contains(&label) || b.has(label));
     let b = b.summed(isa, |label| output.contains(&label) || a.has(label));
@@ -136,7 +141,7 @@ fn product<'a>(isa: Isa, mut a: Labelled<'a>, mut b: Labelled<'a>, output: &[cha
         };
         let starts = (0..count).map(|index| [index * height * depth, index * depth * width]).collect::<Vec<_>>();
         let operands = [matrix(&a.data, [height, depth], a_transposed), matrix(&b.data, [depth, width], b_transposed)];
-        batched_gemm(&Sequential, isa, &starts, operands, &mut data, &Epilogue::default());
+        batched_gemm(parallel, isa, &starts, operands, &mut data, &Epilogue::default());
     }
     Ok(Labelled { data: data.into(), dimensions })
 }

@@ -1,8 +1,8 @@
 //! Operators on single elements.
 
-use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, input};
+use super::operator::{Compute, Definition, FLOATS, Input, Run, fail, fill_parts, floats, give, input};
 use depx_kernels::{Isa, Unary};
-use ort::operator::{ComputeContext, KernelContext};
+use ort::operator::KernelContext;
 
 /// An operator without attributes.
 macro_rules! plain {
@@ -50,6 +50,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
     plain!("Sigmoid", Sigmoid),
     Definition { name: "Shrink", inputs: &[Input::Floats], outputs: FLOATS, prepare: shrink },
     plain!("Sign", Sign),
+    plain!("Silu", Silu),
     plain!("Sin", Sin),
     plain!("Sinh", Sinh),
     plain!("Softplus", Softplus),
@@ -64,10 +65,10 @@ fn each(unary: Unary, isa: Isa) -> Compute {
     Box::new(move |context| apply(context, isa, unary))
 }
 
-fn apply(context: &ComputeContext, isa: Isa, unary: Unary) -> ort::Result<()> {
+fn apply(context: &Run<'_>, isa: Isa, unary: Unary) -> ort::Result<()> {
     let x = input(context, 0)?;
     let (shape, x) = floats(&x)?;
-    give(context, &shape, |y| unary.apply(isa, x, y))
+    give(context, &shape, |y| fill_parts(context.parallel, y, 16, |part, y| unary.apply(isa, &x[part], y)))
 }
 
 fn number(context: &KernelContext<'_>, name: &str, default: f32) -> f32 {

@@ -1,11 +1,13 @@
 //! Models whose results are the same bits on every processor: ONNX Runtime moves elements and does single operations, and our
 //! own kernels do the rest, as operators of a domain of ours.
 
+mod attention;
 mod broadcast;
 mod casts;
 mod channels;
 mod einsum;
 mod elements;
+mod finish;
 mod halves;
 mod norms;
 mod operator;
@@ -23,7 +25,7 @@ use super::OnnxRuntime;
 use super::session::{Kind, Sessions};
 use crate::onnx::reproducible::{DOMAIN, VERSION, rewrite};
 use crate::{Backend, LoadError, Model, onnx};
-use depx_kernels::Isa;
+use depx_kernels::{Isa, Threads};
 use operator::{Definition, Registered};
 use ort::operator::OperatorDomain;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 pub struct Reproducible {
     library: OnnxRuntime,
     isa: Isa,
+    threads: Arc<Threads>,
 }
 
 impl Reproducible {
@@ -43,7 +46,13 @@ impl Reproducible {
 
     /// The same with other instructions, which decides the speed and nothing else.
     pub fn with_isa(library: OnnxRuntime, isa: Isa) -> Self {
-        Self { library, isa }
+        Self { library, isa, threads: Arc::new(Threads::new(1)) }
+    }
+
+    /// The same with so many threads for each run, which decides the speed and nothing else. Runs at the same time, of this model or
+    /// another, share them: one of them has their help.
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads: Arc::new(Threads::new(threads)), ..self }
     }
 }
 
@@ -57,7 +66,7 @@ impl Backend for Reproducible {
         let (info, rewritten) = rewrite(model, |name| {
             definitions().find(|definition| definition.name == name).map(|definition| definition.outputs.len())
         })?;
-        let kind = Kind::Reproducible(self.isa);
+        let kind = Kind::Reproducible(self.isa, self.threads.clone());
         let environment = self.library.library.environment.clone();
         let sessions =
             Sessions::new(environment, kind, info, &rewritten).map_err(|reason| LoadError::Backend { reason })?;
@@ -68,6 +77,7 @@ impl Backend for Reproducible {
 /// All operators with kernels of ours. Some come several times, for inputs of different types.
 fn definitions() -> impl Iterator<Item = &'static Definition> {
     [
+        attention::DEFINITIONS,
         broadcast::DEFINITIONS,
         casts::DEFINITIONS,
         channels::DEFINITIONS,
@@ -89,9 +99,10 @@ fn definitions() -> impl Iterator<Item = &'static Definition> {
     .flatten()
 }
 
-pub(super) fn domain(isa: Isa) -> ort::Result<OperatorDomain> {
-    definitions()
-        .try_fold(OperatorDomain::new(DOMAIN)?, |domain, definition| domain.add(Registered { definition, isa }))
+pub(super) fn domain(isa: Isa, threads: &Arc<Threads>) -> ort::Result<OperatorDomain> {
+    definitions().try_fold(OperatorDomain::new(DOMAIN)?, |domain, definition| {
+        domain.add(Registered { definition, isa, threads: threads.clone() })
+    })
 }
 
 #[cfg(test)]

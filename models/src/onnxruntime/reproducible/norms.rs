@@ -17,7 +17,7 @@ fn p(context: &KernelContext<'_>) -> ort::Result<u32> {
 
 fn windows(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
     let p = p(context)?;
-    pool(context, 0, move |x, spatial, window, _, y| lp_pool(isa, p, x, spatial, window, y))
+    pool(context, 0, move |_, x, spatial, window, _, y| lp_pool(isa, p, x, spatial, window, y))
 }
 
 fn planes(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {

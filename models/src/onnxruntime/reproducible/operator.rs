@@ -1,10 +1,12 @@
 //! What all operators have in common: how they are registered, read their inputs and fail.
 
 use crate::text::{MAX_REASON, bounded};
-use depx_kernels::Isa;
+use depx_kernels::{Isa, Parallel, Threads};
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::{PrimitiveTensorElementType, TensorElementType, ValueRef};
+use std::ops::{Deref, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// An operator.
 pub(super) struct Definition {
@@ -42,12 +44,27 @@ pub(super) enum Output {
 /// The output of most operators.
 pub(super) const FLOATS: &[Output] = &[Output::Of(TensorElementType::Float32)];
 
-/// One run of an operator.
-pub(super) type Compute = Box<dyn FnMut(&ComputeContext) -> ort::Result<()> + Send>;
+/// What an operator does in each run.
+pub(super) type Compute = Box<dyn FnMut(&Run<'_>) -> ort::Result<()> + Send>;
+
+/// One run of an operator, and the threads that it may use.
+pub(super) struct Run<'a> {
+    context: &'a ComputeContext,
+    pub(super) parallel: &'a dyn Parallel,
+}
+
+impl Deref for Run<'_> {
+    type Target = ComputeContext;
+
+    fn deref(&self) -> &ComputeContext {
+        self.context
+    }
+}
 
 pub(super) struct Registered {
     pub(super) definition: &'static Definition,
     pub(super) isa: Isa,
+    pub(super) threads: Arc<Threads>,
 }
 
 impl Operator for Registered {
@@ -78,17 +95,21 @@ impl Operator for Registered {
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Guarded> {
-        Ok(Guarded((self.definition.prepare)(context, self.isa)?))
+        Ok(Guarded { compute: (self.definition.prepare)(context, self.isa)?, threads: self.threads.clone() })
     }
 }
 
 /// A kernel whose panics do not cross the library's frames. Kernels check the shapes of what they are given, which a model that leaves
 /// dimensions open can have wrong.
-pub(super) struct Guarded(Compute);
+pub(super) struct Guarded {
+    compute: Compute,
+    threads: Arc<Threads>,
+}
 
 impl Kernel for Guarded {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        catch_unwind(AssertUnwindSafe(|| (self.0)(context))).unwrap_or_else(|panic| {
+        let run = Run { context, parallel: &*self.threads };
+        catch_unwind(AssertUnwindSafe(|| (self.compute)(&run))).unwrap_or_else(|panic| {
             let reason = panic.downcast_ref::<String>().map_or("its inputs do not fit", String::as_str);
             fail(bounded(reason, MAX_REASON))
         })
@@ -147,6 +168,33 @@ pub(super) fn give_at<T: PrimitiveTensorElementType>(
         fill(output);
     }
     Ok(())
+}
+
+/// Elements that are worth a task of their own.
+const TASK: usize = 16_384;
+
+/// Fills an output of which multiples of `unit` elements can be computed by themselves: each part is given with its range.
+pub(super) fn fill_parts<T: Send>(
+    parallel: &dyn Parallel,
+    output: &mut [T],
+    unit: usize,
+    fill: impl Fn(Range<usize>, &mut [T]) + Sync,
+) {
+    let tasks = (output.len() / TASK).min(4 * parallel.threads());
+    if parallel.threads() == 1 || tasks < 2 {
+        return fill(0..output.len(), output);
+    }
+    let len = output.len().div_ceil(tasks).next_multiple_of(unit);
+    let parts: Vec<_> = output.chunks_mut(len).map(Mutex::new).collect();
+    parallel.run(parts.len(), &|task| {
+        let mut part = parts[task].lock().unwrap_or_else(PoisonError::into_inner);
+        fill(task * len..task * len + part.len(), &mut part);
+    });
+}
+
+/// An input that may be left out.
+pub(super) fn optional(context: &ComputeContext, position: usize) -> ort::Result<Option<ValueRef<'_>>> {
+    if position < context.num_inputs()? { context.input(position) } else { Ok(None) }
 }
 
 /// A position among `rank` dimensions, from the end if negative.

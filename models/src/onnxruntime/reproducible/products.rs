@@ -1,18 +1,17 @@
 //! Products of matrices. Weights are packed once.
 
-use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, input, sizes};
-use depx_kernels::{Addend, Epilogue, Isa, Matrix, PackedMatrix, Sequential, batched_gemm, gemm};
+use super::finish::{Finish, whole};
+use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, input, optional, sizes};
+use depx_kernels::{Addend, Bias, Epilogue, Isa, Matrix, PackedMatrix, batched_gemm, gemm};
 use ort::operator::KernelContext;
 use ort::value::DynTensorValueType;
 
+/// Operands, a bias or the C of Gemm, and what is added then.
+const INPUTS: &[Input] = &[Input::Floats, Input::Floats, Input::OptionalFloats, Input::OptionalFloats];
+
 pub(super) const DEFINITIONS: &[Definition] = &[
-    Definition {
-        name: "Gemm",
-        inputs: &[Input::Floats, Input::Floats, Input::OptionalFloats],
-        outputs: FLOATS,
-        prepare: general,
-    },
-    Definition { name: "MatMul", inputs: &[Input::Floats, Input::Floats], outputs: FLOATS, prepare: matmul },
+    Definition { name: "Gemm", inputs: INPUTS, outputs: FLOATS, prepare: general },
+    Definition { name: "MatMul", inputs: INPUTS, outputs: FLOATS, prepare: matmul },
 ];
 
 /// The right operand, packed, if it is a constant matrix; `transposed` if its columns are the rows of the product's operand.
@@ -24,26 +23,39 @@ fn constant(context: &KernelContext<'_>, isa: Isa, transposed: bool) -> ort::Res
     Ok(Some(PackedMatrix::new(isa, if transposed { matrix.transposed() } else { matrix })))
 }
 
+/// With weights that are transposed if the attribute `transB` says so.
 fn matmul(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
-    let packed = constant(context, isa, false)?;
+    let transposed = context.get::<i64>("transB").unwrap_or(0) != 0;
+    let packed = constant(context, isa, transposed)?;
+    if transposed && packed.is_none() {
+        return fail("only constant matrices are transposed");
+    }
+    let finish = Finish::of(context, isa)?;
     Ok(Box::new(move |context| {
         let (a, b) = (input(context, 0)?, input(context, 1)?);
-        let ((a_shape, a), (b_shape, b)) = (floats(&a)?, floats(&b)?);
+        let ((a_shape, a), (mut b_shape, b)) = (floats(&a)?, floats(&b)?);
+        if transposed {
+            b_shape.reverse();
+        }
         let product = Batch::of(&a_shape, &b_shape)?;
+        let (bias, addend) = (optional(context, 2)?, optional(context, 3)?);
+        let bias = bias.as_ref().map(floats).transpose()?.map_or(Bias::None, |(_, bias)| Bias::Columns(bias));
+        let addend = whole(addend.as_ref().map(floats).transpose()?, &product.shape)?;
+        let epilogue = Epilogue { bias, addend, activation: finish.activation, ..Epilogue::default() };
         give(context, &product.shape, |output| {
             let [rows, depth, columns] = product.sizes;
-            let epilogue = Epilogue::default();
             match &packed {
                 // All rows of a batch meet the one right operand.
                 Some(packed) if a_shape.len() > 1 => {
                     let rows = a_shape[..a_shape.len() - 1].iter().product();
-                    gemm(&Sequential, Matrix::new(a, rows, depth), packed, output, columns, &epilogue);
+                    gemm(context.parallel, Matrix::new(a, rows, depth), packed, output, columns, &epilogue);
                 }
                 _ => {
                     let operands = [Matrix::new(a, rows, depth), Matrix::new(b, depth, columns)];
-                    batched_gemm(&Sequential, isa, &product.starts, operands, output, &epilogue);
+                    batched_gemm(context.parallel, isa, &product.starts, operands, output, &epilogue);
                 }
             }
+            finish.apply(context, output);
         })
     }))
 }
@@ -104,8 +116,10 @@ fn general(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
     let (trans_a, trans_b) = (flag("transA"), flag("transB"));
     let (alpha, beta) = (context.get("alpha").unwrap_or(1.0), context.get("beta").unwrap_or(1.0));
     let packed = constant(context, isa, trans_b)?;
+    let finish = Finish::of(context, isa)?;
     Ok(Box::new(move |context| {
-        let (a, b, c) = (input(context, 0)?, input(context, 1)?, context.input(2)?);
+        let (a, b, c) = (input(context, 0)?, input(context, 1)?, optional(context, 2)?);
+        let further = optional(context, 3)?;
         let ((a_shape, a), (b_shape, b)) = (floats(&a)?, floats(&b)?);
         let (&[a_rows, a_columns], &[b_rows, b_columns]) = (&a_shape[..], &b_shape[..]) else {
             return fail("its operands must be matrices");
@@ -115,20 +129,27 @@ fn general(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
         let rows = if trans_a { a_columns } else { a_rows };
         let columns = if trans_b { b_rows } else { b_columns };
         let c = c.as_ref().map(floats).transpose()?;
-        let addend = match &c {
-            Some((shape, data)) => Some(addend(shape, data, [rows, columns], beta)?),
-            None => None,
+        let further = whole(further.as_ref().map(floats).transpose()?, &[rows, columns])?;
+        let (bias, addend) = match &c {
+            // Multiplying by 1 changes nothing, and a bias is added in registers.
+            Some((shape, data)) if beta == 1.0 && matches!(shape[..], [width] | [1, width] if width == columns) => {
+                (Bias::Columns(data), further)
+            }
+            Some(_) if further.is_some() => return fail("two matrices are added"),
+            Some((shape, data)) => (Bias::None, Some(addend(shape, data, [rows, columns], beta)?)),
+            None => (Bias::None, further),
         };
         give(context, &[rows, columns], |output| {
-            let epilogue = Epilogue { alpha, addend, ..Epilogue::default() };
+            let epilogue = Epilogue { alpha, bias, addend, activation: finish.activation };
             match &packed {
-                Some(packed) => gemm(&Sequential, a, packed, output, columns, &epilogue),
+                Some(packed) => gemm(context.parallel, a, packed, output, columns, &epilogue),
                 None => {
                     let b = Matrix::new(b, b_rows, b_columns);
                     let packed = PackedMatrix::new(isa, if trans_b { b.transposed() } else { b });
-                    gemm(&Sequential, a, &packed, output, columns, &epilogue);
+                    gemm(context.parallel, a, &packed, output, columns, &epilogue);
                 }
             }
+            finish.apply(context, output);
         })
     }))
 }

@@ -1,10 +1,12 @@
 //! Operators on integers of few bits that stand for floats.
 
-use super::operator::{Compute, Definition, FLOATS, Input, Output, axis, elements, fail, floats, give, give_at, input};
+use super::operator::{
+    Compute, Definition, FLOATS, Input, Output, Run, axis, elements, fail, floats, give, give_at, input,
+};
 use super::products::Batch;
 use super::windows::{Motion, shape};
 use depx_kernels::{
-    Int8, Isa, PackedIntegerFilters, PackedIntegers, Quantized, Scales, Sequential, Window, dequantize,
+    Int8, Isa, PackedIntegerFilters, PackedIntegers, Parallel, Quantized, Scales, Window, dequantize,
     integer_convolution, integer_gemm, quantization_of, quantize, requantization_scale, requantize,
 };
 use ort::operator::{ComputeContext, KernelContext};
@@ -155,6 +157,7 @@ impl Product {
 
     fn sums<A: Element + Int8, B: Element + Int8>(
         &mut self,
+        parallel: &dyn Parallel,
         batch: &Batch,
         (a, zero_point): (&[A], A),
         (b, b_rank, zero_points): (&[B], usize, &ZeroPoints<'_, B>),
@@ -173,7 +176,7 @@ impl Product {
                 (packed, packed_start) = (Some(pack(self.isa, b_start)), b_start);
             }
             if let Some(packed) = &packed {
-                integer_gemm(&Sequential, &a[a_start..][..rows * depth], rows, zero_point, packed, sums);
+                integer_gemm(parallel, &a[a_start..][..rows * depth], rows, zero_point, packed, sums);
             }
         }
         self.packed = packed;
@@ -189,7 +192,7 @@ fn matmul_integer<A: Element + Int8, B: Element + Int8>(context: &KernelContext<
         let batch = Batch::of(&a_shape, &b_shape)?;
         let zero_point = ZeroPoints::<A>::of(context, 2)?.one()?;
         let zero_points = ZeroPoints::<B>::of(context, 3)?;
-        let sums = product.sums(&batch, (a, zero_point), (b, b_shape.len(), &zero_points))?;
+        let sums = product.sums(context.parallel, &batch, (a, zero_point), (b, b_shape.len(), &zero_points))?;
         give_at(context, 0, &batch.shape, |output| output.copy_from_slice(&sums))
     }))
 }
@@ -205,7 +208,7 @@ fn qlinear_matmul<A: Element + Int8, B: Element + Int8, Y: Element + Int8>(
         let batch = Batch::of(&a_shape, &b_shape)?;
         let zero_point = ZeroPoints::<A>::of(context, 2)?.one()?;
         let zero_points = ZeroPoints::<B>::of(context, 5)?;
-        let sums = product.sums(&batch, (a, zero_point), (b, b_shape.len(), &zero_points))?;
+        let sums = product.sums(context.parallel, &batch, (a, zero_point), (b, b_shape.len(), &zero_points))?;
         let columns = batch.sizes[2];
         let scales = requantization_scales(context, [1, 4, 6], columns)?;
         let scales = if let [scale] = scales[..] { Scales::One(scale) } else { Scales::Columns(&scales) };
@@ -246,7 +249,7 @@ impl Convolution {
     /// The result's shape, batch and filters first, and the sums.
     fn sums<X: Element + Int8, W: Element + Int8>(
         &mut self,
-        context: &ComputeContext,
+        context: &Run<'_>,
         bias: &[i32],
     ) -> ort::Result<(Vec<usize>, Vec<i32>)> {
         let (x, w) = (input(context, self.positions[0])?, input(context, self.positions[2])?);
@@ -274,7 +277,7 @@ impl Convolution {
         let shape = shape(&[batch, filters], window.output(axes), kernel.len());
         let mut sums = vec![0; shape.iter().product()];
         if let Some((_, packed)) = &self.packed {
-            integer_convolution(&Sequential, x, batch, axes, zero_point, packed, bias, &mut sums);
+            integer_convolution(context.parallel, x, batch, axes, zero_point, packed, bias, &mut sums);
         }
         Ok((shape, sums))
     }

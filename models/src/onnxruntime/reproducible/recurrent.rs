@@ -1,7 +1,7 @@
 //! Recurrent layers. Weights are packed once.
 
 use super::operator::{Compute, Definition, Input, Output, elements, fail, floats, give_at, input};
-use depx_kernels::{Cell, Isa, PackedRecurrent, Recurrence, Sequential, Unary, recurrent};
+use depx_kernels::{Cell, Isa, PackedRecurrent, Recurrence, Unary, recurrent};
 use ort::operator::{ComputeContext, KernelContext};
 use ort::value::{DynTensorValueType, TensorElementType, ValueRef};
 
@@ -139,7 +139,7 @@ fn layer(
             };
             let h = &mut h[index * size..][..size];
             let c = if is_lstm { &mut c[index * size..][..size] } else { &mut [] };
-            recurrent(&Sequential, packed, recurrence, x, &lengths, [h, c], &mut y);
+            recurrent(context.parallel, packed, recurrence, x, &lengths, [h, c], &mut y);
             for (time, y) in y.chunks_exact(size.max(1)).enumerate() {
                 all[(time * count + index) * size..][..size].copy_from_slice(y);
             }

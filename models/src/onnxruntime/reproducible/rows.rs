@@ -1,6 +1,8 @@
 //! Operators on rows of elements.
 
-use super::operator::{Compute, Definition, FLOATS, Input, Output, axis, fail, floats, give, give_at, input};
+use super::operator::{
+    Compute, Definition, FLOATS, Input, Output, axis, fail, fill_parts, floats, give, give_at, input, optional,
+};
 use depx_kernels::{
     CumulativeSum, Isa, Reduction, cumulative_sum, layer_norm, layer_norm_statistics, log_softmax, lp_normalize,
     mean_variance_norm, reduce, rms_norm, softmax,
@@ -90,7 +92,7 @@ pub(super) const DEFINITIONS: &[Definition] = &[
 /// A kernel on `[outer, axis, inner]`, which gets the sizes of the last two.
 fn along(
     context: &KernelContext<'_>,
-    kernel: impl Fn(&[f32], usize, usize, &mut [f32]) + Send + 'static,
+    kernel: impl Fn(&[f32], usize, usize, &mut [f32]) + Send + Sync + 'static,
 ) -> ort::Result<Compute> {
     let along = context.get("axis").unwrap_or(-1);
     Ok(Box::new(move |context| {
@@ -98,7 +100,10 @@ fn along(
         let (shape, x) = floats(&x)?;
         let along = axis(along, shape.len())?;
         let inner = shape[along + 1..].iter().product();
-        give(context, &shape, |y| kernel(x, shape[along], inner, y))
+        let length = shape[along];
+        give(context, &shape, |y| {
+            fill_parts(context.parallel, y, length * inner, |part, y| kernel(&x[part], length, inner, y));
+        })
     }))
 }
 
@@ -113,8 +118,7 @@ fn normalization(context: &KernelContext<'_>, isa: Isa, kernel: Normalization) -
     let along: i64 = context.get("axis").unwrap_or(-1);
     let epsilon: f32 = context.get("epsilon").unwrap_or(1e-5);
     Ok(Box::new(move |context| {
-        let factors = |position| if position < context.num_inputs()? { context.input(position) } else { Ok(None) };
-        let (scale, bias) = (factors(1)?, factors(2)?);
+        let (scale, bias) = (optional(context, 1)?, optional(context, 2)?);
         let scale = scale.as_ref().map(floats).transpose()?.map(|(_, scale)| scale);
         let bias = bias.as_ref().map(floats).transpose()?.map(|(_, bias)| bias);
         let x = input(context, 0)?;
@@ -123,7 +127,9 @@ fn normalization(context: &KernelContext<'_>, isa: Isa, kernel: Normalization) -
         if [scale, bias].into_iter().flatten().any(|factors| factors.len() != length) {
             return fail(format!("its scale and bias must have {length} elements"));
         }
-        give(context, &shape, |y| kernel(isa, x, length, [scale, bias], epsilon, y))
+        give(context, &shape, |y| {
+            fill_parts(context.parallel, y, length, |part, y| kernel(isa, &x[part], length, [scale, bias], epsilon, y));
+        })
     }))
 }
 
@@ -183,7 +189,7 @@ fn reduced(context: &KernelContext<'_>, isa: Isa, reduction: Reduction) -> Compu
 
 /// The axes that an attribute names or the second input holds, sorted.
 fn axes(context: &ComputeContext, named: &[i64], rank: usize) -> ort::Result<Vec<usize>> {
-    let given = if context.num_inputs()? > 1 { context.input(1)? } else { None };
+    let given = optional(context, 1)?;
     let given = given.as_ref().map(|axes| axes.try_extract_tensor::<i64>()).transpose()?;
     let named = given.map_or(named, |(_, axes)| axes);
     let mut axes = named.iter().map(|&named| axis(named, rank)).collect::<ort::Result<Vec<_>>>()?;

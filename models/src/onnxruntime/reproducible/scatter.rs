@@ -2,7 +2,7 @@
 
 use super::operator::{Compute, Definition, FLOATS, Input, axis, fail, floats, give, input, sizes};
 use depx_kernels::Scatter;
-use ort::operator::{ComputeContext, KernelContext};
+use ort::operator::KernelContext;
 
 pub(super) const DEFINITIONS: &[Definition] = &[
     Definition {
@@ -37,7 +37,7 @@ fn updated(
         "min" => Scatter::Min,
         other => return fail(format!("{other} is no reduction")),
     };
-    Ok(Box::new(move |context: &ComputeContext| {
+    Ok(Box::new(move |context| {
         let (data, indices, updates) = (input(context, 0)?, input(context, 1)?, input(context, 2)?);
         let ((shape, data), (_, updates)) = (floats(&data)?, floats(&updates)?);
         let (places, indices) = indices.try_extract_tensor::<i64>()?;

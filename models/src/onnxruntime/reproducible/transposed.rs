@@ -2,7 +2,7 @@
 
 use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, input, sizes};
 use super::windows::{Motion, shape, step};
-use depx_kernels::{Axes, Bias, Epilogue, Isa, PackedTransposedFilters, Sequential, Window, transposed_convolution};
+use depx_kernels::{Axes, Bias, Epilogue, Isa, PackedTransposedFilters, Window, transposed_convolution};
 use ort::operator::KernelContext;
 use ort::value::DynTensorValueType;
 
@@ -89,7 +89,7 @@ fn conv_transpose(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute>
         give(context, &shape(&[batch, filters], outputs, kernel.len()), |output| {
             let epilogue = Epilogue { bias, ..Epilogue::default() };
             if let Some((_, filters)) = &packed {
-                transposed_convolution(&Sequential, x, batch, axes, filters, outputs, output, &epilogue);
+                transposed_convolution(context.parallel, x, batch, axes, filters, outputs, output, &epilogue);
             }
         })
     }))
