@@ -2,6 +2,7 @@
 
 use crate::items::Items;
 use crate::tensors::Ports;
+use crate::{Global, models, registry};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use depx_protocol::{
@@ -24,8 +25,8 @@ enum Class {
 /// What to execute, on what, and within which limits.
 #[derive(clap::Args, Clone)]
 pub(crate) struct JobArgs {
-    /// The WASI command, a .wasm file; or a model, an .onnx file, which is given tensors: .npy files, or .npz files of arrays that are
-    /// named as its inputs
+    /// The WASI command, a .wasm file; or a model, an .onnx file or the name of one that `depx models` keeps, which is given tensors: .npy
+    /// files, or .npz files of arrays that are named as its inputs
     #[arg(value_name = "PROGRAM")]
     program: PathBuf,
     /// Its arguments; put `--` before the first one that begins with a hyphen
@@ -37,7 +38,7 @@ pub(crate) struct JobArgs {
     /// A file that it can read, at a path of its own
     #[arg(long, value_name = "GUEST=FILE")]
     file: Vec<String>,
-    /// An ONNX model that it can load by name
+    /// An ONNX model, or one that `depx models` keeps, that it can load by name
     #[arg(long, value_name = "NAME=FILE")]
     model: Vec<String>,
     /// What models may depend on [default: d2]: D1 gives the same bits on every processor, D2 runs whatever ONNX Runtime does, and results are
@@ -94,19 +95,14 @@ pub(crate) struct PreparedJob {
 }
 
 impl JobArgs {
-    /// Whether the job calls models.
-    pub(crate) fn has_models(&self) -> bool {
-        !self.model.is_empty() || self.runs_model()
-    }
-
-    /// Whether the program is a model.
-    fn runs_model(&self) -> bool {
-        self.program.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
-    }
-
     /// The one job that this is, without the blob of its input, and its items.
-    pub(crate) fn prepare_streamed(&self, client: Address, origin: Origin) -> Result<(PreparedJob, Items)> {
-        let parts = self.parts()?;
+    pub(crate) fn prepare_streamed(
+        &self,
+        global: &Global,
+        client: Address,
+        origin: Origin,
+    ) -> Result<(PreparedJob, Items)> {
+        let parts = self.parts(global)?;
         let items = self.items(&parts)?;
         let input = items.input()?;
         if let Some(path) = &self.batch {
@@ -118,11 +114,12 @@ impl JobArgs {
     /// Reads everything and makes the specs: one, or for a batch one per `items_per_job` items, each with an origin of its own.
     pub(crate) fn prepare(
         &self,
+        global: &Global,
         client: Address,
         consistency: Consistency,
         items_per_job: usize,
     ) -> Result<Vec<PreparedJob>> {
-        let parts = self.parts()?;
+        let parts = self.parts(global)?;
         let job = |content: Vec<u8>, make: &dyn Fn(Blob) -> JobInput| -> Result<PreparedJob> {
             let content = Bytes::from(content);
             let mut job = parts.job(client, Origin::fresh(), consistency, make(Blob::of(&content)))?;
@@ -162,10 +159,10 @@ impl JobArgs {
     }
 
     /// Reads what all jobs have in common.
-    fn parts(&self) -> Result<Parts> {
+    fn parts(&self, global: &Global) -> Result<Parts> {
         let mut blobs = Blobs::new();
-        let content = read(&self.program)?;
-        let ports = if self.runs_model() { Some(Arc::new(Ports::of(&content)?)) } else { None };
+        let (content, is_model) = program(global, &self.program)?;
+        let ports = if is_model { Some(Arc::new(Ports::of(&content)?)) } else { None };
         let blob = keep(&mut blobs, content);
         let program = if ports.is_some() { Program::Model(blob) } else { Program::Command(blob) };
         ensure!(
@@ -183,16 +180,18 @@ impl JobArgs {
         let mut models = Vec::new();
         for option in &self.model {
             let (name, file) = pair(option, "--model", "NAME=FILE")?;
-            models.push(ModelRef { name: name.to_owned(), blob: keep(&mut blobs, read(Path::new(file))?) });
+            let blob = keep(&mut blobs, model(global, Path::new(file))?);
+            models.push(ModelRef { name: name.to_owned(), blob });
         }
         let mut env = Vec::new();
         for option in &self.env {
             let (name, value) = pair(option, "--env", "NAME=VALUE")?;
             env.push((name.to_owned(), value.to_owned()));
         }
+        let has_models = !models.is_empty() || ports.is_some();
         let class = match self.class {
-            None if !self.has_models() => DeterminismClass::Exact,
-            Some(_) if !self.has_models() => bail!("--class is for jobs with models; this one is exact (D0) without"),
+            None if !has_models => DeterminismClass::Exact,
+            Some(_) if !has_models => bail!("--class is for jobs with models; this one is exact (D0) without"),
             Some(Class::D1) => DeterminismClass::Reproducible,
             Some(Class::D2) | None => DeterminismClass::Pinned,
         };
@@ -260,6 +259,24 @@ impl Parts {
         spec.validate()?;
         Ok(PreparedJob { spec, blobs: self.blobs.clone(), ports: self.ports.clone() })
     }
+}
+
+/// A command or a model, and whether it is a model: a file whose name ends in .onnx, or the name of one that is kept on this machine.
+fn program(global: &Global, path: &Path) -> Result<(Bytes, bool)> {
+    let is_onnx = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"));
+    if is_onnx || registry::is_file(path) {
+        return Ok((read(path)?, is_onnx));
+    }
+    match models::checked(global, &path.to_string_lossy())? {
+        Some(onnx) => Ok((onnx, true)),
+        None => Ok((read(path)?, false)),
+    }
+}
+
+/// A model: a file, or the name of one that is kept on this machine.
+fn model(global: &Global, path: &Path) -> Result<Bytes> {
+    let kept = if registry::is_file(path) { None } else { models::checked(global, &path.to_string_lossy())? };
+    kept.map_or_else(|| read(path), Ok)
 }
 
 /// Stores `content` under its hash.

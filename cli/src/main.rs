@@ -19,10 +19,12 @@ mod identity;
 mod input;
 mod items;
 mod local;
+mod models;
 mod network;
 #[cfg(target_os = "linux")]
 mod node;
 mod receipts;
+mod registry;
 mod run;
 mod show;
 mod submit;
@@ -86,6 +88,8 @@ enum Command {
     Devnet(devnet::DevnetArgs),
     /// See a batch of images classified on a local network in which one node lies
     Demo(demo::DemoArgs),
+    /// Keep models on this machine, and know what they are and do
+    Models(models::ModelsArgs),
     /// Make a key, or show the address of one
     Keygen(identity::KeygenArgs),
 }
@@ -130,6 +134,7 @@ fn main() -> ExitCode {
         Command::Submit(args) => submit::submit(&global, args),
         Command::Devnet(args) => devnet::devnet(&global, &args),
         Command::Demo(args) => demo::demo(&global, &args),
+        Command::Models(args) => models::models(&global, args),
         Command::Keygen(args) => identity::keygen(&global, &args),
     };
     done.unwrap_or_else(|error| {

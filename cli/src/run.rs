@@ -60,9 +60,12 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     let key = identity::load_or_make(&identity::default_path(global))?;
     let nobody = SecretKey::from_bytes(&NOBODY)?;
     let origin = Origin { nonce: args.seed, created_ms: args.timestamp };
-    let (PreparedJob { spec, blobs, ports }, items) = args.job.prepare_streamed(nobody.address(), origin)?;
-    let runtime =
-        args.engine.runtime(global, args.job.has_models(), if args.host_calls.is_some() { calls::KEPT } else { 0 })?;
+    let (PreparedJob { spec, blobs, ports }, items) = args.job.prepare_streamed(global, nobody.address(), origin)?;
+    let runtime = args.engine.runtime(
+        global,
+        spec.model_blobs().next().is_some(),
+        if args.host_calls.is_some() { calls::KEPT } else { 0 },
+    )?;
     let profile = local::profile(&runtime, spec.class)?;
     let signed = SignedJobSpec::sign(spec, &nobody);
     let job = Job { id: signed.verify()?, spec: signed.spec.clone(), profile, blobs };

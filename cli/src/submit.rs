@@ -56,7 +56,7 @@ impl From<ConsistencyName> for Consistency {
 
 pub(crate) fn submit(global: &Global, args: SubmitArgs) -> Result<ExitCode> {
     let key = identity::load_or_make(&identity::default_path(global))?;
-    let jobs = args.job.prepare(key.address(), args.consistency.into(), args.items_per_job)?;
+    let jobs = args.job.prepare(global, key.address(), args.consistency.into(), args.items_per_job)?;
     let out = args.out.unwrap_or_else(|| PathBuf::from(format!("depx-{}", jobs[0].spec.id().short())));
     block_on(async {
         let coordinator = args.coordinator.resolve()?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use depx_models::{TensorSpec, onnx};
+use depx_models::{ElementType, TensorSpec, onnx};
 use depx_protocol::{Canonical, OutputFile, RawTensor, TensorPack, TensorType};
 use half::f16;
 use npyz::{DType, NpyHeader, Order};
@@ -113,6 +113,37 @@ impl Ports {
     }
 }
 
+/// An item for a model with these inputs: floats between -1 and 1, integers 0 and 1, the same on every machine. Dimensions that are left open
+/// are 1.
+pub(crate) fn seeded(inputs: &[TensorSpec]) -> Bytes {
+    // Marsaglia's xorshift64.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state >> 40
+    };
+    let mut tensor = |spec: &TensorSpec| {
+        let shape: Vec<u32> = spec.shape.iter().map(|size| size.unwrap_or(1)).collect();
+        let mut element = || {
+            let (number, bit) = (next() as f32 / (1 << 23) as f32 - 1.0, next() & 1);
+            match spec.element_type {
+                ElementType::F16 => f16::from_f32(number).to_le_bytes().to_vec(),
+                ElementType::F32 => number.to_le_bytes().to_vec(),
+                ElementType::F64 => f64::from(number).to_le_bytes().to_vec(),
+                ElementType::U8 => vec![bit as u8],
+                ElementType::I32 => (bit as i32).to_le_bytes().to_vec(),
+                ElementType::I64 => (bit as i64).to_le_bytes().to_vec(),
+            }
+        };
+        let data: Vec<u8> = (0..shape.iter().map(|&size| size as usize).product()).flat_map(|_| element()).collect();
+        let element_type = TYPES[spec.element_type as usize];
+        RawTensor { element_type, shape, data: data.into() }
+    };
+    TensorPack(inputs.iter().map(&mut tensor).collect()).to_bytes().into()
+}
+
 /// Elements of a tensor that people are shown.
 const SHOWN: usize = 16;
 
@@ -159,6 +190,7 @@ fn descriptor(element_type: TensorType) -> &'static str {
     }
 }
 
+/// In the order of their numbers.
 const TYPES: [TensorType; 6] =
     [TensorType::F16, TensorType::F32, TensorType::F64, TensorType::U8, TensorType::I32, TensorType::I64];
 
@@ -202,7 +234,6 @@ fn npy(RawTensor { element_type, shape, data }: &RawTensor) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use depx_models::ElementType;
     use std::io::Write as _;
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;

@@ -4,6 +4,7 @@ mod daemons;
 mod demo;
 mod determinism;
 mod messages;
+mod models;
 mod programs;
 mod receipts;
 mod strangers;

@@ -319,7 +319,10 @@ fn every_command_has_help() {
     assert_eq!((help.code, &*help.stderr), (0, ""));
     let commands = help.stdout.split("Commands:\n").nth(1).and_then(|text| text.split("\n\n").next()).expect("a list");
     let names: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names, ["run", "verify", "replay", "node", "coordinator", "submit", "devnet", "demo", "keygen", "help"]);
+    assert_eq!(
+        names,
+        ["run", "verify", "replay", "node", "coordinator", "submit", "devnet", "demo", "models", "keygen", "help"]
+    );
     for name in &names[..names.len() - 1] {
         let help = machine.run([name, "--help"]);
         assert_eq!((help.code, &*help.stderr), (0, ""));

@@ -62,6 +62,7 @@ pub(super) fn inspect<'a>(model: &Model<'a>, ask: &mut Ask<'_>) -> Result<(Model
         inputs: graph.inputs.iter().map(|port| spec(port, port.shape.clone())).collect::<Result<_, _>>()?,
         outputs: graph.outputs.iter().map(|port| scope.output(port)).collect::<Result<_, _>>()?,
         fuel: fuel.total(),
+        opset: model.opset,
         nodes: graph.nodes.len(),
         weight_bytes: graph.initializers.iter().fold(0, |bytes, tensor| bytes.saturating_add(tensor.bytes)),
     };

@@ -55,6 +55,8 @@ pub struct ModelInfo {
     /// The cost of one run in units of the fuel schedule. A dimension that the model leaves open counts as
     /// [`OPEN_DIMENSION`].
     pub fuel: u64,
+    /// The version of ONNX's operators that it uses.
+    pub opset: i64,
     /// Operators in its graph.
     pub nodes: usize,
     /// Bytes of weights.

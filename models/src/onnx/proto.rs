@@ -17,6 +17,7 @@ use crate::text::quoted;
 pub(super) struct Model<'a> {
     /// Whether the classic machine-learning operators are declared.
     pub(super) ml: bool,
+    pub(super) opset: i64,
     pub(super) graph: Graph<'a>,
 }
 
@@ -140,7 +141,7 @@ pub(super) fn model(onnx: &[u8]) -> Result<Model<'_>, LoadError> {
             )));
         }
     }
-    Ok(Model { ml: ml.is_some(), graph: graph(message)? })
+    Ok(Model { ml: ml.is_some(), opset, graph: graph(message)? })
 }
 
 fn operator_set(message: Message<'_>) -> Result<(&str, i64), LoadError> {
