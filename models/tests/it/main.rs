@@ -4,6 +4,7 @@
 mod conformance;
 mod digits;
 mod einsum;
+mod fused;
 mod halves;
 mod onnxruntime;
 mod operators;
