@@ -1,5 +1,6 @@
 //! Equations of `Einsum`.
 
+use super::cost::SINGLE;
 use super::shape::{Call, Dim, Effect, Inferred, Value, common_dimension};
 
 /// Steps of starting one product of a batch, which the library does for single elements, too.
@@ -104,6 +105,7 @@ pub(super) fn infer(call: &Call<'_>) -> Inferred {
     let output = Value::of(equation.output.iter().map(size).collect());
     // Operands and results are moved into and out of the order of a product, of which there may be many small ones.
     let moved = call.inputs.iter().flatten().fold(output.elements(), |sum, value| sum.saturating_add(value.elements()));
+    let moved = moved.saturating_mul(2 * SINGLE);
     let in_all = |label: &char| equation.operands.iter().all(|labels| labels.contains(label));
     let batch = equation.output.iter().filter(|label| in_all(label)).map(size);
     let batch = batch.fold(1u64, |product, dim| product.saturating_mul(dim.size));

@@ -54,7 +54,8 @@ pub(super) fn inspect<'a>(model: &Model<'a>, ask: &mut Ask<'_>) -> Result<(Model
                 "one run computes more than {MAX_RUN_ELEMENTS} elements; make its inputs smaller"
             )));
         }
-        fuel.add(read.saturating_add(written), effect.steps, effect.products);
+        let tensors = (node.inputs.len() + node.outputs.len()) as u64;
+        fuel.add(tensors, read.saturating_add(written), effect.steps, effect.products);
         scope.define_outputs(node, effect, depth)?;
     }
 

@@ -1,7 +1,7 @@
 //! Operators that move, select or reduce elements.
 
 use super::constant;
-use super::cost::COSTLY;
+use super::cost::{COSTLY, SINGLE};
 use super::shape::{Call, Constant, Dim, Effect, Inferred, Value, axes, axis, common, elements, elementwise, merged};
 
 /// `ReduceSum` and its kind: `axes` is an attribute or, in newer versions, the second input.
@@ -16,14 +16,19 @@ pub(super) fn reduce(call: &Call<'_>, weight: u64) -> Inferred {
         (true, 0) => (0..rank).collect(),
         _ => axes(&named, rank)?,
     };
-    Ok(Effect::steps(without(input, &reduced, call.int("keepdims", 1)? != 0), input.elements().saturating_mul(weight)))
+    let output = without(input, &reduced, call.int("keepdims", 1)? != 0);
+    // Each result is started anew, however few elements it has.
+    let started = output.elements().saturating_mul(SINGLE);
+    Ok(Effect::steps(output, input.elements().saturating_mul(weight).saturating_add(started)))
 }
 
 /// `ArgMax`, `ArgMin`.
 pub(super) fn reduce_one(call: &Call<'_>) -> Inferred {
     let input = call.input(0)?;
     let reduced = call.axis(0, input.shape.len())?;
-    Ok(Effect::steps(without(input, &[reduced], call.int("keepdims", 1)? != 0), input.elements()))
+    // Along an outer axis, neighbours in a row are far from each other.
+    let steps = input.elements().saturating_mul(8);
+    Ok(Effect::steps(without(input, &[reduced], call.int("keepdims", 1)? != 0), steps))
 }
 
 /// Two further outputs are the mean and the factor of each row.
@@ -49,10 +54,10 @@ fn without(input: &Value, reduced: &[usize], keep: bool) -> Value {
 }
 
 /// `GlobalAveragePool` and its kind.
-pub(super) fn global_pool(call: &Call<'_>) -> Inferred {
+pub(super) fn global_pool(call: &Call<'_>, weight: u64) -> Inferred {
     let input = call.input(0)?;
     let spatial = (2..input.shape.len()).collect::<Vec<_>>();
-    Ok(Effect::steps(without(input, &spatial, true), input.elements()))
+    Ok(Effect::steps(without(input, &spatial, true), input.elements().saturating_mul(weight)))
 }
 
 pub(super) fn reshape(call: &Call<'_>) -> Inferred {
@@ -140,7 +145,11 @@ pub(super) fn transpose(call: &Call<'_>) -> Inferred {
     if !sorted.into_iter().eq(0..shape.len()) {
         return Err("'perm' is not a permutation".to_owned());
     }
-    Ok(Effect::moves(Value::of(order.into_iter().map(|position| shape[position]).collect())))
+    // What is moved at once are the last dimensions that stay; from each run to the next is a jump through memory.
+    let moved = (0..shape.len()).rfind(|&position| order[position] != position).map_or(0, |last| last + 1);
+    let jumps = if elements(shape) == 0 { 0 } else { elements(&shape[..moved]) };
+    let output = Value::of(order.into_iter().map(|position| shape[position]).collect());
+    Ok(Effect::steps(output, jumps.saturating_mul(2 * SINGLE)))
 }
 
 pub(super) fn concat(call: &Call<'_>) -> Inferred {
@@ -232,7 +241,7 @@ pub(super) fn gather(call: &Call<'_>) -> Inferred {
     shape.extend(&data.shape[along + 1..]);
     let mut output = Value::of(shape);
     output.constant = constant::gather(data, indices)?;
-    Ok(Effect::moves(output))
+    Ok(Effect::scattered(output))
 }
 
 pub(super) fn gather_nd(call: &Call<'_>) -> Inferred {
@@ -244,16 +253,23 @@ pub(super) fn gather_nd(call: &Call<'_>) -> Inferred {
     let inner = usize::try_from(size).ok().and_then(|size| data.shape.get(batch.checked_add(size)?..));
     let mut shape = outer.to_vec();
     shape.extend(inner.ok_or("its indices have more numbers than its data has dimensions")?);
-    Ok(Effect::moves(Value::of(shape)))
+    Ok(Effect::scattered(Value::of(shape)))
 }
 
 pub(super) fn gather_elements(call: &Call<'_>) -> Inferred {
-    Ok(Effect::moves(Value::of(call.input(1)?.shape.clone())))
+    Ok(Effect::scattered(Value::of(call.input(1)?.shape.clone())))
+}
+
+/// `ScatterElements`, `ScatterND`: the first input's shape, changed at each index.
+pub(super) fn scatter(call: &Call<'_>) -> Inferred {
+    let mut effect = elementwise(call, 1)?;
+    effect.steps = effect.steps.saturating_add(call.input(1)?.elements().saturating_mul(COSTLY));
+    Ok(effect)
 }
 
 pub(super) fn expand(call: &Call<'_>) -> Inferred {
     let shape = common(&call.input(0)?.shape, &sizes(&call.ints(1)?)?)?;
-    Ok(Effect::moves(Value::of(shape)))
+    Ok(Effect::scattered(Value::of(shape)))
 }
 
 pub(super) fn tile(call: &Call<'_>) -> Inferred {
@@ -263,7 +279,7 @@ pub(super) fn tile(call: &Call<'_>) -> Inferred {
         return Err("it needs one repeat for each dimension".to_owned());
     }
     let shape = input.shape.iter().zip(repeats).map(|(dim, repeat)| dim.with(dim.size.saturating_mul(repeat.size)));
-    Ok(Effect::moves(Value::of(shape.collect())))
+    Ok(Effect::scattered(Value::of(shape.collect())))
 }
 
 pub(super) fn pad(call: &Call<'_>) -> Inferred {
@@ -287,7 +303,7 @@ pub(super) fn pad(call: &Call<'_>) -> Inferred {
             Err(_) => return Err("it pads to an impossible size".to_owned()),
         };
     }
-    Ok(Effect::moves(Value::of(shape)))
+    Ok(Effect::scattered(Value::of(shape)))
 }
 
 /// `DepthToSpace` if `deep`, else `SpaceToDepth`.
@@ -333,7 +349,13 @@ pub(super) fn resize(call: &Call<'_>) -> Inferred {
         return Err("it needs one size or scale for each dimension".to_owned());
     }
     named.into_iter().zip(new).for_each(|(position, dim)| shape[position] = dim);
-    let steps = elements(&shape).saturating_mul(COSTLY);
+    // Cubic interpolation weighs sixteen elements for each; what is known of each position of an axis is computed before.
+    let weight = if call.text("mode", "nearest")? == b"cubic" { 8 * COSTLY } else { COSTLY };
+    let positions = shape.iter().fold(0u64, |sum, dim| sum.saturating_add(dim.size)).saturating_mul(4 * COSTLY);
+    // A smaller result takes its elements from all of the input, or weighs each of them.
+    let reading = if call.int("antialias", 0)? == 0 { SINGLE } else { COSTLY };
+    let steps = [positions, input.elements().saturating_mul(reading)];
+    let steps = steps.into_iter().fold(elements(&shape).saturating_mul(weight), u64::saturating_add);
     Ok(Effect::steps(Value::of(shape), steps))
 }
 
@@ -351,7 +373,7 @@ pub(super) fn one_hot(call: &Call<'_>) -> Inferred {
     let mut shape = call.input(0)?.shape.clone();
     let along = call.axis(-1, shape.len() + 1)?;
     shape.insert(along, depth);
-    Ok(Effect::moves(Value::of(shape)))
+    Ok(Effect::scattered(Value::of(shape)))
 }
 
 pub(super) fn top_k(call: &Call<'_>) -> Inferred {
@@ -361,7 +383,9 @@ pub(super) fn top_k(call: &Call<'_>) -> Inferred {
     let mut shape = input.shape.clone();
     let along = call.axis(-1, shape.len())?;
     shape[along] = kept;
-    let steps = input.elements().saturating_mul(COSTLY);
+    // Each element is compared with as many others as the number kept has bits.
+    let compared = SINGLE * u64::from(u64::BITS - kept.size.leading_zeros());
+    let steps = input.elements().saturating_mul(COSTLY + compared);
     Ok(Effect { outputs: vec![Value::of(shape); 2], products: 0, steps })
 }
 

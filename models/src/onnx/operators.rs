@@ -22,10 +22,11 @@ fn standard(call: &Call<'_>) -> Inferred {
     match call.node.operator {
         // The first input's shape.
         "Abs" | "BitwiseNot" | "CastLike" | "Ceil" | "Clip" | "DequantizeLinear" | "Floor" | "HardSigmoid"
-        | "HardSwish" | "IsInf" | "IsNaN" | "LeakyRelu" | "Neg" | "Not" | "QuantizeLinear" | "Reciprocal" | "Relu"
-        | "Round" | "ScatterElements" | "ScatterND" | "Shrink" | "Sign" | "Sqrt" | "ThresholdedRelu" | "Trilu" => {
-            elementwise(call, 1)
-        }
+        | "HardSwish" | "IsInf" | "IsNaN" | "LeakyRelu" | "Neg" | "Not" | "Reciprocal" | "Relu" | "Round"
+        | "Shrink" | "Sign" | "Sqrt" | "ThresholdedRelu" | "Trilu" => elementwise(call, 1),
+        // Scales along an inner axis are looked up for each element.
+        "QuantizeLinear" => elementwise(call, 8),
+        "ScatterElements" | "ScatterND" => movement::scatter(call),
         "Acos"
         | "Acosh"
         | "Asin"
@@ -69,7 +70,8 @@ fn standard(call: &Call<'_>) -> Inferred {
             Ok(effect)
         }
         "LayerNormalization" => movement::layer_normalization(call),
-        "LRN" => elementwise(call, window(call.int("size", 0)?)?),
+        // A sum over some channels, and a power of it.
+        "LRN" => elementwise(call, 2 * COSTLY + window(call.int("size", 0)?)?),
 
         // The common shape of all inputs.
         "Add" => constant::arithmetic(call, i64::checked_add),
@@ -111,7 +113,8 @@ fn standard(call: &Call<'_>) -> Inferred {
         "Gather" => movement::gather(call),
         "GatherElements" => movement::gather_elements(call),
         "GatherND" => movement::gather_nd(call),
-        "GlobalAveragePool" | "GlobalLpPool" | "GlobalMaxPool" => movement::global_pool(call),
+        "GlobalAveragePool" | "GlobalMaxPool" => movement::global_pool(call, 1),
+        "GlobalLpPool" => movement::global_pool(call, COSTLY),
         "OneHot" => movement::one_hot(call),
         "Pad" => movement::pad(call),
         "ReduceL1" | "ReduceL2" | "ReduceMax" | "ReduceMean" | "ReduceMin" | "ReduceProd" | "ReduceSum"

@@ -1,6 +1,7 @@
 //! Operators that multiply and add: matrix products, convolutions, recurrent layers; and the windows that pooling shares with
 //! convolutions.
 
+use super::cost::{COSTLY, PRODUCTS, SINGLE};
 use super::shape::{Call, Dim, Effect, Inferred, Value, common, elements};
 
 /// The largest kernel, stride, dilation or padding: more than any image is wide.
@@ -9,6 +10,16 @@ const MAX_WINDOW: i64 = 1 << 20;
 /// Steps of starting one element of a recurrent layer's sequences, and one sequence's part of it.
 const STEP: u64 = 1_024;
 const ROW: u64 = 128;
+
+/// Steps of starting another product of a batch, however small it is, and another image or group of a convolution.
+const PRODUCT: u64 = 256;
+const IMAGE: u64 = 128;
+
+/// Columns that a product with fewer than a vector's is charged for: each row is packed and started for those few.
+const COLUMNS: u64 = 16;
+
+/// Steps of each channel of each image in a pool, at least: a window is started there, however small the image is.
+const PLANE: u64 = 16;
 
 /// `MatMul` and its quantised forms: the matrices are the inputs at `a` and `b`.
 pub(super) fn matmul(call: &Call<'_>, a: usize, b: usize) -> Inferred {
@@ -27,17 +38,31 @@ pub(super) fn matmul(call: &Call<'_>, a: usize, b: usize) -> Inferred {
     let (b_batch, &[other, columns]) = b.split_last_chunk().ok_or("it multiplies a scalar")?;
     same(inner, other)?;
     let mut shape = common(a_batch, b_batch)?;
-    let products = elements(&shape)
+    let batch = elements(&shape);
+    // The library multiplies integers of 32 and 64 bits one by one.
+    let narrow = if call.node.operator == "MatMul" && !call.input(0)?.ty.is_float() { 4 } else { 1 };
+    let products = batch
         .saturating_mul(rows.size)
-        .saturating_mul(columns.size)
-        .saturating_mul(inner.size.max(other.size));
+        .saturating_mul(charged(columns))
+        .saturating_mul(inner.size.max(other.size))
+        .saturating_mul(narrow);
     if !vector_a {
         shape.push(rows);
     }
     if !vector_b {
         shape.push(columns);
     }
-    Ok(Effect::products(Value::of(shape), products))
+    Ok(Effect { outputs: vec![Value::of(shape)], products, steps: further(batch, PRODUCT) })
+}
+
+/// The columns that a product is charged for.
+fn charged(columns: Dim) -> u64 {
+    if columns.size < 8 { COLUMNS } else { columns.size }
+}
+
+/// What all but the first of a number of parts take to start; the first is in the price of the operator.
+fn further(parts: u64, each: u64) -> u64 {
+    parts.saturating_sub(1).saturating_mul(each)
 }
 
 /// `Gemm`: two matrices, each perhaps transposed, and a bias.
@@ -51,7 +76,7 @@ pub(super) fn gemm(call: &Call<'_>) -> Inferred {
     let ([rows, inner], [other, columns]) = (matrix(0, "transA")?, matrix(1, "transB")?);
     same(inner, other)?;
     let output = Value::of(vec![rows, columns]);
-    let products = output.elements().saturating_mul(inner.size.max(other.size));
+    let products = rows.size.saturating_mul(charged(columns)).saturating_mul(inner.size.max(other.size));
     Ok(Effect::products(output, products))
 }
 
@@ -69,8 +94,14 @@ pub(super) fn convolution(call: &Call<'_>, x: usize, w: usize) -> Inferred {
     shape.extend(windows(call, image, &kernel)?);
     let output = Value::of(shape);
     let each = kernel.iter().fold(depth.size, |product, &size| product.saturating_mul(size));
-    let products = output.elements().saturating_mul(each);
-    Ok(Effect::products(output, products))
+    // Bytes are multiplied in wide vectors only where there are no groups, and each sum is widened and narrowed again.
+    let bytes = call.node.operator != "Conv";
+    let narrow = if bytes && groups > 1 { 4 } else { 1 };
+    // A sum of a few products takes a unit, too.
+    let products = output.elements().saturating_mul(each.max(PRODUCTS)).saturating_mul(narrow);
+    let sums = if bytes { output.elements().saturating_mul(2 * SINGLE) } else { 0 };
+    let steps = further(batch.size.saturating_mul(groups), IMAGE).saturating_add(sums);
+    Ok(Effect { outputs: vec![output], products, steps })
 }
 
 /// `ConvTranspose`.
@@ -117,7 +148,14 @@ pub(super) fn transposed_convolution(call: &Call<'_>) -> Inferred {
         let met = dim.size.max(size.size.div_ceil(stride));
         products = products.saturating_mul(met).saturating_mul(kernel[position]);
     }
-    Ok(Effect::products(Value::of(shape), products))
+    // Products are added up where they belong, element by element.
+    let output = Value::of(shape);
+    let scattered = output.elements().saturating_mul(SINGLE);
+    // Each combination of strides has filters of its own.
+    let parts =
+        settings.strides.iter().fold(batch.size.saturating_mul(groups), |parts, &stride| parts.saturating_mul(stride));
+    let steps = further(parts.min(output.elements()), IMAGE).saturating_add(scattered);
+    Ok(Effect { outputs: vec![output], products, steps })
 }
 
 /// `MaxPool`, `AveragePool`, `LpPool`.
@@ -131,9 +169,13 @@ pub(super) fn pool(call: &Call<'_>) -> Inferred {
     shape.extend(windows(call, image, &kernel)?);
     let output = Value::of(shape);
     let steps = kernel.iter().fold(output.elements(), |product, &size| product.saturating_mul(size));
-    let mut effect = Effect::steps(output, steps);
+    let steps = steps.max(elements(&[batch, channels]).saturating_mul(PLANE));
     // The second output of MaxPool says where the elements were.
-    if call.node.operator == "MaxPool" && call.node.outputs.len() > 1 {
+    let places = call.node.operator == "MaxPool" && call.node.outputs.len() > 1;
+    // Places are found one by one, and powers of each element are library calls.
+    let weight = if places || call.node.operator == "LpPool" { COSTLY } else { 1 };
+    let mut effect = Effect::steps(output, steps.saturating_mul(weight));
+    if places {
         effect.outputs.push(effect.outputs[0].clone());
     }
     Ok(effect)

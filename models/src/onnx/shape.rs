@@ -1,5 +1,6 @@
 //! Shapes, and the operators that work element by element.
 
+use super::cost::SINGLE;
 use super::proto::{Attribute, Node, Numbers};
 use super::types::DataType;
 
@@ -89,6 +90,12 @@ impl Effect {
     /// An operator that only moves elements.
     pub(super) fn moves(output: Value) -> Self {
         Self { outputs: vec![output], products: 0, steps: 0 }
+    }
+
+    /// An operator that moves elements one by one, wherever they are.
+    pub(super) fn scattered(output: Value) -> Self {
+        let steps = output.elements().saturating_mul(SINGLE);
+        Self::steps(output, steps)
     }
 
     pub(super) fn steps(output: Value, steps: u64) -> Self {
@@ -211,12 +218,20 @@ pub(super) fn elementwise(call: &Call<'_>, weight: u64) -> Inferred {
     Ok(Effect::steps(Value::of(input.shape.clone()), input.elements().saturating_mul(weight)))
 }
 
+/// A row of fewer elements takes about as long as one of so many.
+const SHORT: u64 = 16;
+
 /// One output of all inputs' common shape, `weight` steps for each element and input.
 pub(super) fn broadcast(call: &Call<'_>, weight: u64) -> Inferred {
     let mut shape = call.input(0)?.shape.clone();
     for position in 1..call.inputs.len() {
         shape = common(&shape, &call.input(position)?.shape)?;
     }
+    // Where an input is repeated, each row is started anew, however short it is.
+    let repeated = |value: &Value| value.shape != shape && value.shape.iter().any(|dim| *dim != Dim::ONE);
+    let short =
+        shape.last().is_some_and(|row| row.size < SHORT) && call.inputs.iter().flatten().any(|value| repeated(value));
+    let weight = if short { weight + SINGLE } else { weight };
     let steps = elements(&shape).saturating_mul(weight).saturating_mul(call.inputs.len() as u64);
     Ok(Effect::steps(Value::of(shape), steps))
 }
