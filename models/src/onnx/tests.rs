@@ -360,6 +360,21 @@ fn an_open_dimension_is_priced_at_its_limit() {
 }
 
 #[test]
+fn small_parts_are_priced_each() {
+    let fuel = |node, inputs: &[Message], rank: usize| {
+        inspect(&model(graph(&[node], &[], inputs, &[port("y", F32, &vec![-1; rank])])).0).unwrap().fuel
+    };
+    // A thousand products of one element, which take as long as sixteen columns.
+    let batch = [port("a", F32, &[1000, 1, 1]), port("b", F32, &[1000, 1, 1])];
+    assert_eq!(fuel(node("MatMul", &["a", "b"], &["y"]), &batch, 3), 11_000 + 3000 + 999 * 256 + 1000 * 16 / 8);
+    let sum = node("Sum", &["x"; 100], &["y"]);
+    assert_eq!(fuel(sum, &[port("x", F32, &[1])], 1), 11_000 + 101 + 100 + (101 - 8) * 512);
+    // Rows of four elements stay together.
+    let transpose = node("Transpose", &["x"], &["y"]).message(5, ints("perm", &[1, 0, 2]));
+    assert_eq!(fuel(transpose, &[port("x", F32, &[2, 3, 4])], 3), 11_000 + 2 * 24 + 6 * 8);
+}
+
+#[test]
 fn every_element_type_is_known() {
     for (number, element_type) in [
         (F16, ElementType::F16),
