@@ -1,6 +1,7 @@
 //! Models in the real ONNX Runtime. Without its library these tests say that they are skipped, and fail if
 //! `DEPX_REQUIRE_ORT=1`.
 
+mod bits;
 mod conformance;
 mod digits;
 mod einsum;

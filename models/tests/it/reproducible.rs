@@ -29,11 +29,12 @@ pub(crate) fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|index| next() * [0.1, 1.0, 4.0][index % 3]).collect()
 }
 
-/// Runs a model with every instruction set and several threads, which must agree, and gives their result and the library's.
+/// Their result, see [`ours`], and the library's.
 pub(crate) fn both(library: &OnnxRuntime, onnx: &[u8], inputs: &[Tensor]) -> (Vec<Tensor>, Vec<Tensor>) {
     (ours(library, onnx, inputs), library.load(onnx).unwrap().run(inputs).unwrap())
 }
 
+/// Runs a model with every instruction set and several threads, which must agree, and gives their result.
 pub(crate) fn ours(library: &OnnxRuntime, onnx: &[u8], inputs: &[Tensor]) -> Vec<Tensor> {
     let run = |backend: Reproducible| backend.load(onnx).unwrap().run(inputs).unwrap();
     let expected = run(Reproducible::with_isa(library.clone(), Isa::PORTABLE));
