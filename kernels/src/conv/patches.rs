@@ -58,6 +58,12 @@ impl Kernel for Patches<'_> {
                 done += len;
             }
             let runs = &mut runs[..count];
+            let first = runs[0];
+            let follows = |(index, run): (usize, &Run)| run.len == width && run.source == first.source + index * width;
+            if count == PANELS && runs.iter().enumerate().all(follows) {
+                copy_panels::<L>(self.image, self.taps, first, self.packed);
+                continue;
+            }
             for tap in taps {
                 // Whole vectors are copied, from left to right: what is too much is overwritten by what follows in the panel.
                 for run in &mut *runs {
@@ -82,6 +88,26 @@ impl Kernel for Patches<'_> {
             for run in &*runs {
                 let from = run.source + last;
                 self.packed[run.to..run.to + run.len].copy_from_slice(&self.image[from..from + run.len]);
+            }
+        }
+    }
+}
+
+/// Copies whole panels whose outputs all follow each other in memory.
+#[inline(always)]
+fn copy_panels<L: Lanes>(image: &[f32], taps: &[usize], first: Run, packed: &mut [f32]) {
+    let width = 2 * L::LANES;
+    let panel = width * taps.len();
+    let packed = &mut packed[first.to..first.to + PANELS * panel];
+    for (index, tap) in taps.iter().enumerate() {
+        let from = &image[first.source + tap..][..PANELS * width];
+        // SAFETY: reads are within `from`, and writes within the panels.
+        unsafe {
+            let (from, to) = (from.as_ptr(), packed.as_mut_ptr().add(index * width));
+            for at in 0..PANELS {
+                let (from, to) = (from.add(at * width), to.add(at * panel));
+                L::load(from).store(to);
+                L::load(from.add(L::LANES)).store(to.add(L::LANES));
             }
         }
     }

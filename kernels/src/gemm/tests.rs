@@ -115,6 +115,16 @@ fn shapes_around_blocks_are_the_reference() {
 }
 
 #[test]
+fn few_columns_after_whole_panels_are_the_reference() {
+    let mut random = Random::new(6);
+    for shape in [[110, 300, 33], [111, 257, 34], [100, 9, 36]] {
+        for kind in 0..7 {
+            Case::new(&mut random, shape, 100).check(&Sequential, kind);
+        }
+    }
+}
+
+#[test]
 fn threads_change_no_bit() {
     let mut random = Random::new(3);
     for (turn, shape) in [[1, 300, 500], [70, 300, 90], [300, 40, 20], [20, 20, 3]].into_iter().enumerate() {

@@ -9,6 +9,7 @@ use super::epilogue::{Bias, Epilogue};
 use crate::Isa;
 use crate::isa::Kernel;
 use crate::lanes::Lanes;
+use crate::vector::Vector;
 
 /// How many products one chain of fused multiply-adds sums, starting from +0.0, before the next chain starts. Part of what the
 /// result is, unlike all other sizes here.
@@ -187,6 +188,18 @@ impl<'a> Ending<'a> {
     }
 }
 
+impl Ending<'_> {
+    /// What becomes of one sum.
+    #[inline(always)]
+    unsafe fn of_sum(&self, row: usize, column: usize, mut sum: f32) -> f32 {
+        sum = self.row_bias.map_or(sum, |bias| sum + bias[row]);
+        sum = self.column_bias.map_or(sum, |bias| sum + bias[column]);
+        sum = self.addend.map_or(sum, |(data, stride)| sum + data[row * stride + column]);
+        // SAFETY: every processor has numbers.
+        self.bounds.map_or(sum, |(low, high)| unsafe { Vector::min(high, Vector::max(low, sum)) })
+    }
+}
+
 /// A tile and where it goes.
 #[derive(Clone, Copy)]
 struct Tile {
@@ -208,6 +221,12 @@ impl Tile {
         let step = V.min(VECTORS) * L::LANES;
         // SAFETY: `Tiles` has checked that its panels are this long, and its output is as large as it says.
         unsafe {
+            // What will be written is not waited for then.
+            for r in 0..R {
+                let output = self.output.add(r * self.row_stride);
+                prefetch(output);
+                prefetch(output.add(V * L::LANES - 1));
+            }
             let mut sums = [[L::splat(0.0); V]; R];
             let (mut left, mut right) = (self.left, self.right);
             for _ in 0..self.depth {
@@ -316,7 +335,11 @@ impl Kernel for Tiles<'_> {
         let (height, width) = (tile_rows(L::LANES), VECTORS * L::LANES);
         assert!(self.rows * self.depth <= self.left.len());
         assert!(self.columns.next_multiple_of(L::LANES) * self.depth <= self.right.len());
-        let (row_panels, column_panels) = (self.rows.div_ceil(height), self.columns.div_ceil(width));
+        let ending = self.epilogue.as_ref().and_then(Ending::of);
+        // SAFETY: the panels are as long as was checked, and the output is as large as its maker promised.
+        let narrow = unsafe { self.narrow::<L>(&ending) };
+        let columns = self.columns - narrow;
+        let (row_panels, column_panels) = (self.rows.div_ceil(height), columns.div_ceil(width));
         // Few rows are few chains, each of which waits for itself, so that several panels are computed side by side.
         let together = match self.rows {
             1 => 4,
@@ -333,7 +356,6 @@ impl Kernel for Tiles<'_> {
             Resident::Left => panel.div_ceil(inner.max(1)).next_multiple_of(LINE),
             Resident::Right => 0,
         };
-        let ending = self.epilogue.as_ref().and_then(Ending::of);
         for outer in 0..outer {
             for inner in 0..inner {
                 for line in (0..share).step_by(LINE) {
@@ -345,12 +367,14 @@ impl Kernel for Tiles<'_> {
                     Resident::Right => (outer * height, inner * width * together),
                 };
                 let rows = height.min(self.rows - row);
-                let columns = (together * width).min(self.columns - column);
+                let end = columns.min(column + together * width);
                 // What is not as wide as all of them together is computed panel by panel.
-                let step = if columns == together * width { columns } else { width };
-                for start in (0..columns).step_by(step) {
-                    // SAFETY: the panels are as long as was checked, and the output is as large as its maker promised.
-                    unsafe { self.tile::<L>(&ending, row, rows, column + start, step.min(columns - start)) };
+                let step = if end - column == together * width { together * width } else { width };
+                let mut column = column;
+                while column < end {
+                    // SAFETY: as above.
+                    unsafe { self.tile::<L>(&ending, row, rows, column, step.min(end - column)) };
+                    column += step;
                 }
             }
         }
@@ -358,6 +382,80 @@ impl Kernel for Tiles<'_> {
 }
 
 impl Tiles<'_> {
+    /// Computes the columns of the last panel where they are so few that vectors of rows are faster than vectors of columns; how many they are.
+    #[inline(always)]
+    unsafe fn narrow<L: Lanes>(&self, ending: &Option<Ending<'_>>) -> usize {
+        let height = tile_rows(L::LANES);
+        if L::LANES < height || self.epilogue.is_some() && ending.is_none() {
+            return 0;
+        }
+        // Vectors end in the next panel, or after the last.
+        let room = self.left.len().saturating_sub(L::LANES - height) / (height * self.depth).max(1);
+        let panels = room.min(self.rows / height);
+        let columns = self.columns % (VECTORS * L::LANES);
+        // SAFETY: the caller's; so many panels are there.
+        unsafe {
+            let done = match columns {
+                1 => self.narrow_panels::<L, 8, 1>(ending, panels),
+                2 => self.narrow_panels::<L, 4, 2>(ending, panels),
+                4 => self.narrow_panels::<L, 2, 4>(ending, panels),
+                _ => return 0,
+            };
+            for row in (done * height..self.rows).step_by(height) {
+                self.tile::<L>(ending, row, height.min(self.rows - row), self.columns - columns, columns);
+            }
+        }
+        columns
+    }
+
+    /// Some whole panels of rows, `P` side by side, by the last `C` columns; how many they are.
+    #[inline(always)]
+    unsafe fn narrow_panels<L: Lanes, const P: usize, const C: usize>(
+        &self,
+        ending: &Option<Ending<'_>>,
+        panels: usize,
+    ) -> usize {
+        let height = tile_rows(L::LANES);
+        let column = self.columns - C;
+        let mut done = 0;
+        while done + P <= panels {
+            // SAFETY: the caller's.
+            unsafe {
+                let mut left = self.left.as_ptr().add(done * height * self.depth);
+                let mut right = self.right.as_ptr().add(column * self.depth);
+                let mut sums = [[L::splat(0.0); C]; P];
+                for _ in 0..self.depth {
+                    let mut elements = [L::splat(0.0); C];
+                    for c in 0..C {
+                        elements[c] = L::splat(*right.add(c));
+                    }
+                    for p in 0..P {
+                        let rows = L::load(left.add(p * height * self.depth));
+                        for c in 0..C {
+                            sums[p][c] = rows.fma(elements[c], sums[p][c]);
+                        }
+                    }
+                    left = left.add(height);
+                    right = right.add(L::LANES);
+                }
+                for p in 0..P {
+                    for c in 0..C {
+                        let mut rows = [0.0f32; MAX_COLUMNS];
+                        sums[p][c].store(rows.as_mut_ptr());
+                        for r in 0..height {
+                            let (row, column) = ((done + p) * height + r, column + c);
+                            let output = self.output.pointer.add(row * self.output.row_stride + column);
+                            let sum = if self.accumulate { *output + rows[r] } else { rows[r] };
+                            *output = ending.as_ref().map_or(sum, |ending| ending.of_sum(row, column, sum));
+                        }
+                    }
+                }
+            }
+            done += P;
+        }
+        done
+    }
+
     /// One tile, and what its registers do not do.
     #[inline(always)]
     unsafe fn tile<L: Lanes>(
