@@ -215,9 +215,31 @@ struct Tile {
 }
 
 impl Tile {
-    /// Computes `R` rows of `V` vectors.
+    /// The tile of the next panel of columns.
     #[inline(always)]
-    unsafe fn run<L: Lanes, const R: usize, const V: usize>(&self) {
+    fn next(&self, columns: usize) -> Self {
+        let last = self.last.map(|last| Last {
+            column_bias: last.column_bias.map(|bias| bias.wrapping_add(columns)),
+            addend: last.addend.map(|(addend, row_stride)| (addend.wrapping_add(columns), row_stride)),
+            ..last
+        });
+        let right = self.right.wrapping_add(self.panel);
+        Self { right, output: self.output.wrapping_add(columns), last, ..*self }
+    }
+
+    /// Computes `R` rows of `V` vectors, of so many panels of columns.
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize, const V: usize>(&self, panels: usize) {
+        let mut tile = *self;
+        for _ in 0..panels {
+            // SAFETY: the caller's.
+            unsafe { tile.run_one::<L, R, V>() };
+            tile = tile.next(V * L::LANES);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn run_one<L: Lanes, const R: usize, const V: usize>(&self) {
         let step = V.min(VECTORS) * L::LANES;
         // SAFETY: `Tiles` has checked that its panels are this long, and its output is as large as it says.
         unsafe {
@@ -295,13 +317,13 @@ impl Tile {
     }
 
     #[inline(always)]
-    unsafe fn run_rows<L: Lanes, const V: usize>(&self, rows: usize) {
+    unsafe fn run_rows<L: Lanes, const V: usize>(&self, rows: usize, panels: usize) {
         // Larger tiles than an instruction set has are not compiled for it.
         macro_rules! rows {
             ($($rows:literal)*) => {
                 match rows {
                     // SAFETY: the caller's.
-                    $($rows if $rows <= tile_rows(L::LANES) => unsafe { self.run::<L, $rows, V>() },)*
+                    $($rows if $rows <= tile_rows(L::LANES) => unsafe { self.run::<L, $rows, V>(panels) },)*
                     _ => unreachable!("a tile of {rows} rows"),
                 }
             };
@@ -311,16 +333,16 @@ impl Tile {
 
     /// # Safety
     ///
-    /// Panels and output are as large as a tile of so many rows and vectors.
+    /// Panels and output are as large as so many tiles of so many rows and vectors.
     #[inline(always)]
-    unsafe fn dispatch<L: Lanes>(&self, rows: usize, vectors: usize) {
+    unsafe fn dispatch<L: Lanes>(&self, rows: usize, vectors: usize, panels: usize) {
         // SAFETY: the caller's.
         unsafe {
             match (vectors, rows) {
-                (1, _) => self.run_rows::<L, 1>(rows),
-                (VECTORS, _) => self.run_rows::<L, VECTORS>(rows),
-                (4, 2) => self.run::<L, 2, 4>(),
-                (8, 1) => self.run::<L, 1, 8>(),
+                (1, _) => self.run_rows::<L, 1>(rows, panels),
+                (VECTORS, _) => self.run_rows::<L, VECTORS>(rows, panels),
+                (4, 2) => self.run::<L, 2, 4>(panels),
+                (8, 1) => self.run::<L, 1, 8>(panels),
                 _ => unreachable!("a tile of {rows} rows and {vectors} vectors"),
             }
         }
@@ -346,18 +368,21 @@ impl Kernel for Tiles<'_> {
             2 => 2,
             _ => 1,
         };
-        let (outer, inner) = match self.resident {
+        // Those of a row follow each other without much ado in between.
+        let all = together == 1 && self.resident == Resident::Right;
+        let (outer_count, inner_count) = match self.resident {
             Resident::Left => (column_panels.div_ceil(together), row_panels),
+            Resident::Right if all => (row_panels, 1),
             Resident::Right => (row_panels, column_panels.div_ceil(together)),
         };
         // Right panels come from memory, where the next is asked for while one is used.
         let panel = width * together * self.depth;
         let share = match self.resident {
-            Resident::Left => panel.div_ceil(inner.max(1)).next_multiple_of(LINE),
+            Resident::Left => panel.div_ceil(inner_count.max(1)).next_multiple_of(LINE),
             Resident::Right => 0,
         };
-        for outer in 0..outer {
-            for inner in 0..inner {
+        for outer in 0..outer_count {
+            for inner in 0..inner_count {
                 for line in (0..share).step_by(LINE) {
                     let next = (outer + 1) * panel + inner * share + line;
                     prefetch_farther(self.right.as_ptr().wrapping_add(next));
@@ -367,14 +392,16 @@ impl Kernel for Tiles<'_> {
                     Resident::Right => (outer * height, inner * width * together),
                 };
                 let rows = height.min(self.rows - row);
-                let end = columns.min(column + together * width);
+                let end = if all { columns } else { columns.min(column + together * width) };
                 // What is not as wide as all of them together is computed panel by panel.
                 let step = if end - column == together * width { together * width } else { width };
                 let mut column = column;
                 while column < end {
+                    let panels = ((end - column) / step).max(1);
+                    let step = step.min(end - column);
                     // SAFETY: as above.
-                    unsafe { self.tile::<L>(&ending, row, rows, column, step.min(end - column)) };
-                    column += step;
+                    unsafe { self.tile::<L>(&ending, row, rows, column, step, panels) };
+                    column += panels * step;
                 }
             }
         }
@@ -402,7 +429,7 @@ impl Tiles<'_> {
                 _ => return 0,
             };
             for row in (done * height..self.rows).step_by(height) {
-                self.tile::<L>(ending, row, height.min(self.rows - row), self.columns - columns, columns);
+                self.tile::<L>(ending, row, height.min(self.rows - row), self.columns - columns, columns, 1);
             }
         }
         columns
@@ -456,7 +483,7 @@ impl Tiles<'_> {
         done
     }
 
-    /// One tile, and what its registers do not do.
+    /// Tiles of so many panels of columns one after the other, and what their registers do not do.
     #[inline(always)]
     unsafe fn tile<L: Lanes>(
         &self,
@@ -465,6 +492,7 @@ impl Tiles<'_> {
         rows: usize,
         column: usize,
         columns: usize,
+        panels: usize,
     ) {
         let Output { pointer, row_stride } = self.output;
         let vectors = columns.div_ceil(L::LANES);
@@ -501,7 +529,7 @@ impl Tiles<'_> {
                 last,
             };
             if whole {
-                tile.dispatch::<L>(rows, vectors);
+                tile.dispatch::<L>(rows, vectors, panels);
             } else {
                 let mut edge = [0.0f32; MAX_ROWS * MAX_COLUMNS];
                 tile.output = edge.as_mut_ptr();
@@ -515,7 +543,7 @@ impl Tiles<'_> {
                         );
                     }
                 }
-                tile.dispatch::<L>(rows, vectors);
+                tile.dispatch::<L>(rows, vectors, panels);
                 for r in 0..rows {
                     std::ptr::copy_nonoverlapping(
                         tile.output.add(r * tile.row_stride),
@@ -527,7 +555,7 @@ impl Tiles<'_> {
             if let (Some(epilogue), None) = (&self.epilogue, last) {
                 let epilogue = epilogue.part(row, column);
                 for r in 0..rows {
-                    epilogue.apply_to_row::<L>(r, columns, output.add(r * row_stride));
+                    epilogue.apply_to_row::<L>(r, panels * columns, output.add(r * row_stride));
                 }
             }
         }
