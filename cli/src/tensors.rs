@@ -138,7 +138,7 @@ pub(crate) fn seeded(inputs: &[TensorSpec]) -> Bytes {
             }
         };
         let data: Vec<u8> = (0..shape.iter().map(|&size| size as usize).product()).flat_map(|_| element()).collect();
-        let element_type = TYPES[spec.element_type as usize];
+        let element_type = TensorType::ALL[spec.element_type as usize];
         RawTensor { element_type, shape, data: data.into() }
     };
     TensorPack(inputs.iter().map(&mut tensor).collect()).to_bytes().into()
@@ -191,8 +191,6 @@ fn descriptor(element_type: TensorType) -> &'static str {
 }
 
 /// In the order of their numbers.
-const TYPES: [TensorType; 6] =
-    [TensorType::F16, TensorType::F32, TensorType::F64, TensorType::U8, TensorType::I32, TensorType::I64];
 
 /// The array in an `.npy` file.
 fn array(mut content: &[u8]) -> Result<RawTensor> {
@@ -201,9 +199,10 @@ fn array(mut content: &[u8]) -> Result<RawTensor> {
         DType::Plain(found) => found.to_string(),
         structured => structured.descr(),
     };
-    let element_type = TYPES.into_iter().find(|element_type| descriptor(*element_type) == found);
-    let element_type = element_type
-        .with_context(|| format!("its elements are {found}; models take {}", TYPES.map(descriptor).join(", ")))?;
+    let element_type = TensorType::ALL.into_iter().find(|element_type| descriptor(*element_type) == found);
+    let element_type = element_type.with_context(|| {
+        format!("its elements are {found}; models take {}", TensorType::ALL.map(descriptor).join(", "))
+    })?;
     ensure!(
         header.order() == Order::C || header.shape().len() < 2,
         "its columns come first; make it row-major with numpy.ascontiguousarray"
@@ -268,7 +267,7 @@ mod tests {
 
     #[test]
     fn arrays_of_every_type_and_shape_are_read_as_written() {
-        for element_type in TYPES {
+        for element_type in TensorType::ALL {
             let size = descriptor(element_type)[2..].parse::<usize>().unwrap();
             for shape in [&[][..], &[3], &[2, 0, 5], &[1, 2, 3]] {
                 let bytes = shape.iter().product::<u32>() as usize * size;

@@ -123,7 +123,7 @@ pub fn average_pool(isa: Isa, input: &[f32], spatial: Axes, window: Window, coun
 }
 
 /// Gives `pool` the place of each output, and where of so many elements those under its window are.
-fn each_window<T>(
+pub(crate) fn each_window<T>(
     input: usize,
     spatial: Axes,
     window: Window,

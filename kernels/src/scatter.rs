@@ -1,5 +1,7 @@
 //! Updates of single elements.
 
+use crate::elementwise::{larger, smaller};
+
 /// What becomes of an element s and its update x. `KERNELS.md` states the operations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scatter {
@@ -23,8 +25,8 @@ impl Scatter {
         let updated: fn(f32, f32) -> f32 = match self {
             Self::Add => |s, x| s + x,
             Self::Mul => |s, x| s * x,
-            Self::Max => |s, x| if x > s || x.is_nan() { x } else { s },
-            Self::Min => |s, x| if x < s || x.is_nan() { x } else { s },
+            Self::Max => larger,
+            Self::Min => smaller,
         };
         for (position, x) in updates {
             elements[position] = updated(elements[position], x);

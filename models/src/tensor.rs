@@ -24,6 +24,9 @@ pub enum ElementType {
 }
 
 impl ElementType {
+    /// All of them, each at its number.
+    pub const ALL: [Self; 6] = [Self::F16, Self::F32, Self::F64, Self::U8, Self::I32, Self::I64];
+
     /// Bytes per element.
     pub const fn size(self) -> usize {
         match self {

@@ -61,3 +61,8 @@ pub enum TensorType {
     #[n(5)]
     I64,
 }
+
+impl TensorType {
+    /// All of them, each at its number.
+    pub const ALL: [Self; 6] = [Self::F16, Self::F32, Self::F64, Self::U8, Self::I32, Self::I64];
+}

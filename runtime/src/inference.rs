@@ -54,27 +54,13 @@ fn call(
 fn decode(item: &[u8]) -> Option<Vec<Tensor>> {
     let TensorPack(tensors) = TensorPack::from_bytes(item).ok()?;
     let tensor = |RawTensor { element_type, shape, data }: RawTensor| {
-        let element_type = match element_type {
-            TensorType::F16 => ElementType::F16,
-            TensorType::F32 => ElementType::F32,
-            TensorType::F64 => ElementType::F64,
-            TensorType::U8 => ElementType::U8,
-            TensorType::I32 => ElementType::I32,
-            TensorType::I64 => ElementType::I64,
-        };
+        let element_type = ElementType::ALL[element_type as usize];
         Tensor::new(element_type, shape, data.into()).ok()
     };
     tensors.into_iter().map(tensor).collect()
 }
 
 fn encode(tensor: Tensor) -> RawTensor {
-    let element_type = match tensor.element_type() {
-        ElementType::F16 => TensorType::F16,
-        ElementType::F32 => TensorType::F32,
-        ElementType::F64 => TensorType::F64,
-        ElementType::U8 => TensorType::U8,
-        ElementType::I32 => TensorType::I32,
-        ElementType::I64 => TensorType::I64,
-    };
+    let element_type = TensorType::ALL[tensor.element_type() as usize];
     RawTensor { element_type, shape: tensor.shape().to_vec(), data: tensor.into_data().into() }
 }

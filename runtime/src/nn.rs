@@ -7,7 +7,7 @@ use crate::host::{Call, ErrorCode, Failure, Host, import_number};
 use crate::memory::OutOfBounds;
 use crate::{HostFault, Inference, NamedModel};
 use depx_host_abi::fuel::HostWork;
-use depx_host_abi::nn::{Errno, MODULE, TensorType};
+use depx_host_abi::nn::{Errno, MODULE};
 use depx_models::{ElementType, Model, RunError, Tensor};
 use depx_protocol::Hash;
 use sha2::{Digest, Sha256};
@@ -120,7 +120,7 @@ impl Call<'_> {
         let record: [u8; 20] = self.memory.array(tensor)?;
         let word = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
         let (dimensions, rank, data, len) = (word(0), word(4), word(12), word(16));
-        let element_type = TensorType::try_from(record[8]).map_err(|_| Errno::InvalidArgument)?;
+        let element_type = *ElementType::ALL.get(usize::from(record[8])).ok_or(Errno::InvalidArgument)?;
         if rank > MAX_RANK {
             return Err(Errno::TooLarge.into());
         }
@@ -133,8 +133,7 @@ impl Call<'_> {
         if held > MAX_TENSOR_BYTES {
             return Err(Errno::TooLarge.into());
         }
-        let tensor =
-            Tensor::new(element_type_of(element_type), shape, data.to_vec()).map_err(|_| Errno::InvalidArgument)?;
+        let tensor = Tensor::new(element_type, shape, data.to_vec()).map_err(|_| Errno::InvalidArgument)?;
         if !fits(&self.wasi.models()[context.graph], index, &tensor) {
             return Err(Errno::InvalidArgument.into());
         }
@@ -234,20 +233,11 @@ pub(crate) fn tensors_hash(tensors: &[Tensor]) -> Hash {
     Hash(hasher.finalize().into())
 }
 
-fn element_type_of(tensor: TensorType) -> ElementType {
-    match tensor {
-        TensorType::F16 => ElementType::F16,
-        TensorType::F32 => ElementType::F32,
-        TensorType::F64 => ElementType::F64,
-        TensorType::U8 => ElementType::U8,
-        TensorType::I32 => ElementType::I32,
-        TensorType::I64 => ElementType::I64,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use depx_host_abi::nn;
+    use depx_protocol::TensorType;
 
     #[test]
     fn tensor_hashes_are_pinned_and_tell_shapes_apart() {
@@ -262,9 +252,10 @@ mod tests {
 
     #[test]
     fn element_types_have_the_numbers_of_the_interface() {
-        for number in 0..6 {
-            let tensor = TensorType::try_from(number).unwrap();
-            assert_eq!(element_type_of(tensor) as u8, number);
+        for (number, (element_type, in_packs)) in (0..).zip(ElementType::ALL.into_iter().zip(TensorType::ALL)) {
+            assert_eq!((element_type as u8, in_packs as u8), (number, number));
+            assert_eq!(format!("{element_type:?}"), format!("{:?}", nn::TensorType::try_from(number).unwrap()));
+            assert_eq!(format!("{element_type:?}"), format!("{in_packs:?}"));
         }
     }
 }

@@ -31,8 +31,8 @@ impl Binary {
         assert!(other.len() == elements.len() || other.len() == 1, "one element for all, or one for each");
         match self {
             Self::Add => each(elements, other, |s, x| s + x),
-            Self::Max => each(elements, other, |s, x| if x > s || x.is_nan() { x } else { s }),
-            Self::Min => each(elements, other, |s, x| if x < s || x.is_nan() { x } else { s }),
+            Self::Max => each(elements, other, larger),
+            Self::Min => each(elements, other, smaller),
             Self::Mod => each(elements, other, |s, x| s % x),
             Self::Pow => isa.run(PowInPlace { elements, exponents: other }),
             Self::PRelu => each(elements, other, |s, x| if s < 0.0 { s * x } else { s }),
@@ -45,6 +45,16 @@ fn each(elements: &mut [f32], other: &[f32], function: impl Fn(f32, f32) -> f32)
         &[x] => elements.iter_mut().for_each(|s| *s = function(*s, x)),
         _ => elements.iter_mut().zip(other).for_each(|(s, x)| *s = function(*s, *x)),
     }
+}
+
+/// The larger one, or a NaN; of zeros the first.
+pub(crate) fn larger(s: f32, x: f32) -> f32 {
+    if x > s || x.is_nan() { x } else { s }
+}
+
+/// The smaller one, or a NaN; of zeros the first.
+pub(crate) fn smaller(s: f32, x: f32) -> f32 {
+    if x < s || x.is_nan() { x } else { s }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod tests;
 mod trigonometric;
 
 pub use binary::Binary;
+pub(crate) use binary::{larger, smaller};
 pub(crate) use exponential::{Exp, ExpOfDifference};
 pub(crate) use logarithm::Log;
 pub(crate) use map::{Function, map};

@@ -386,24 +386,14 @@ impl Function for Line {
 pub fn lp_normalize(isa: Isa, p: u32, input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
     check(input, axis, inner, output);
     match p {
-        1 => isa.run(EachRow {
-            row: OverNorm { fold: SumOfMagnitudes, root: false },
-            input,
-            axis,
-            inner,
-            results: axis,
-            output,
-        }),
-        2 => isa.run(EachRow {
-            row: OverNorm { fold: SumOfSquares, root: true },
-            input,
-            axis,
-            inner,
-            results: axis,
-            output,
-        }),
+        1 => over_norm(isa, OverNorm { fold: SumOfMagnitudes, root: false }, input, axis, inner, output),
+        2 => over_norm(isa, OverNorm { fold: SumOfSquares, root: true }, input, axis, inner, output),
         _ => panic!("a norm with p = {p}"),
     }
+}
+
+fn over_norm<F: Fold>(isa: Isa, row: OverNorm<F>, input: &[f32], axis: usize, inner: usize, output: &mut [f32]) {
+    isa.run(EachRow { row, input, axis, inner, results: axis, output });
 }
 
 #[derive(Clone, Copy)]

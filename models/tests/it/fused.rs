@@ -2,7 +2,7 @@
 
 use crate::backend;
 use crate::reproducible::{assert_close, both, numbers, ours, tensor};
-use crate::writer::{F32, I64, Message, floats, graph, int, ints, longs, model, node, port, weight};
+use crate::writer::{F32, I64, Message, floats, graph, int, ints, longs, model, node, port, text, weight};
 use depx_models::{Backend, Reproducible};
 
 /// Names of a graph's values, its weights with their shapes, and its operators, of which the last gives `y`.
@@ -186,6 +186,19 @@ fn what_is_done_to_a_product_at_its_end_changes_no_bit() {
         }
         assert!(ours(&library, &fused.model(kept), &input)[0] == expected[0], "{kept:?} are outputs");
     }
+}
+
+#[test]
+fn only_gelu_has_an_approximation() {
+    let Some(library) = backend() else { return };
+    let shape: &[i64] = &[4, 32];
+    let input = [tensor(&[4, 32], &numbers(128))];
+    let y = |attributes: &[Message]| {
+        let operators: &[(&str, &[&str], &[Message])] = &[("MatMul", &["x", "w"], &[]), ("Relu", &["0"], attributes)];
+        let fused = Fused { x: shape, y: shape, weights: &[("w", &[32, 32])], nodes: chain(operators) };
+        ours(&library, &fused.model(&[]), &input)
+    };
+    assert!(y(&[text("approximate", "tanh")]) == y(&[]));
 }
 
 #[test]

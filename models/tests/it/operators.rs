@@ -3,7 +3,8 @@
 use crate::backend;
 use crate::reproducible::{assert_close, both, numbers, operator, tensor, values};
 use crate::writer::{
-    F32, F64, I32, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, opset, port, weight,
+    F32, F64, I32, I64, Message, U8, float, floats, graph, int, ints, longs, model, node, one, opset, port, text,
+    weight,
 };
 use depx_models::{Backend, ElementType, OnnxRuntime, Reproducible, Tensor};
 
@@ -15,10 +16,6 @@ fn integers(tensor: &Tensor) -> Vec<i64> {
         ElementType::I64 => data.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect(),
         other => panic!("{other:?} is no integer"),
     }
-}
-
-fn float(name: &str, value: f32) -> Message {
-    Message::default().bytes(1, name).fixed(2, value).int(20, 1)
 }
 
 /// Checks an operator on images of 3 × 4 × 6 × 5 numbers against the library.
@@ -181,10 +178,6 @@ fn sums_and_normalisations_are_those_of_the_library() {
         Reproducible::new(library.clone()).load(&onnx).unwrap().run(&inputs).unwrap()
     };
     assert_eq!(grouped(&[2.0, 0.5], &[1.0, -1.0]), grouped(&[2.0, 2.0, 0.5, 0.5], &[1.0, 1.0, -1.0, -1.0]));
-}
-
-fn text(name: &str, value: &str) -> Message {
-    Message::default().bytes(1, name).bytes(4, value).int(20, 3)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::backend;
 use crate::reproducible::{assert_close, both, numbers, tensor};
-use crate::writer::{F32, I32, Message, floats, graph, int, ints, model, node, port, weight};
+use crate::writer::{F32, I32, Message, float, floats, graph, int, ints, model, node, port, text, weight};
 use depx_models::{Backend, LoadError, OnnxRuntime, Reproducible, Tensor};
 
 const TIME: i64 = 5;
@@ -13,16 +13,8 @@ const HIDDEN: i64 = 6;
 /// The operator, gates, and outputs.
 const LAYERS: [(&str, i64, usize); 3] = [("RNN", 1, 2), ("GRU", 3, 2), ("LSTM", 4, 3)];
 
-fn text(name: &str, value: &str) -> Message {
-    Message::default().bytes(1, name).bytes(4, value).int(20, 3)
-}
-
 fn texts(name: &str, values: &[&str]) -> Message {
     values.iter().fold(Message::default().bytes(1, name), |message, value| message.bytes(9, value)).int(20, 8)
-}
-
-fn float(name: &str, value: f32) -> Message {
-    Message::default().bytes(1, name).fixed(2, value).int(20, 1)
 }
 
 /// A layer of one direction or two with these inputs of `w r b lengths h c p`, and as many outputs as are named.

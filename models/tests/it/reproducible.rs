@@ -1,7 +1,9 @@
 //! Class D1: the same bits whatever the instructions, close to what the library computes alone, and refusals by name.
 
 use crate::backend;
-use crate::writer::{F32, F64, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, port, weight};
+use crate::writer::{
+    F32, F64, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, port, text, weight,
+};
 use depx_kernels::Isa;
 use depx_models::{Backend, ElementType, LoadError, OnnxRuntime, Reproducible, Tensor};
 
@@ -323,7 +325,6 @@ fn what_has_no_kernel_is_refused_by_name() {
     };
     let double = one(node("Exp", &["x"], &["y"]), &[], port("x", F64, &[3]), port("y", F64, &[3]));
     refused(&double, &["'Exp'", "32-bit floats"]);
-    let text = |name: &str, value: &str| Message::default().bytes(1, name).bytes(4, value).int(20, 3);
     let sums = node("ScatterElements", &["x", "i", "u"], &["y"]).message(5, text("reduction", "mean"));
     let places = [weight("i", I64, &[1], &longs(&[0])), weight("u", F32, &[1], &floats(&[1.0]))];
     refused(&operator(sums, &places, &[3], &[3]), &["'ScatterElements'", "no reproducible kernel"]);

@@ -99,8 +99,9 @@ impl<'a> Graph<'_, 'a> {
                     ended = true;
                 }
                 "Relu" | "Gelu" | "HardSwish" | "Mish" | "Sigmoid" | "Silu" | "Tanh" => {
-                    let with_tanh = !user.further.is_empty()
-                        || matches!(self.attribute(user, "approximate"), Some(Attribute::Text(b"tanh")));
+                    let with_tanh = user.operator == "Gelu"
+                        && (!user.further.is_empty()
+                            || matches!(self.attribute(user, "approximate"), Some(Attribute::Text(b"tanh"))));
                     let name = if with_tanh { "GeluTanh" } else { user.operator };
                     write_text(&mut further, "activation", name);
                     ended = true;

@@ -1,12 +1,13 @@
 //! Pooling by norms.
 
-use super::operator::{Compute, Definition, FLOATS, Input, fail, floats, give, input};
+use super::operator::{Compute, Definition, FLOATS, Input, fail};
+use super::rows::planes;
 use super::windows::pool;
 use depx_kernels::{Isa, global_lp_pool, lp_pool};
 use ort::operator::KernelContext;
 
 pub(super) const DEFINITIONS: &[Definition] = &[
-    Definition { name: "GlobalLpPool", inputs: &[Input::Floats], outputs: FLOATS, prepare: planes },
+    Definition { name: "GlobalLpPool", inputs: &[Input::Floats], outputs: FLOATS, prepare: global },
     Definition { name: "LpPool", inputs: &[Input::Floats], outputs: FLOATS, prepare: windows },
 ];
 
@@ -20,16 +21,7 @@ fn windows(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
     pool(context, 0, move |_, x, spatial, window, _, y| lp_pool(isa, p, x, spatial, window, y))
 }
 
-fn planes(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
+fn global(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
     let p = p(context)?;
-    Ok(Box::new(move |context| {
-        let x = input(context, 0)?;
-        let (mut shape, x) = floats(&x)?;
-        if shape.len() < 2 {
-            return fail("it pools what has a batch and channels");
-        }
-        let plane = shape[2..].iter().product();
-        shape[2..].fill(1);
-        give(context, &shape, |y| global_lp_pool(isa, p, x, plane, y))
-    }))
+    Ok(planes(move |x, plane, y| global_lp_pool(isa, p, x, plane, y)))
 }

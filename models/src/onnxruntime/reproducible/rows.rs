@@ -34,13 +34,13 @@ pub(super) const DEFINITIONS: &[Definition] = &[
         name: "GlobalAveragePool",
         inputs: &[Input::Floats],
         outputs: FLOATS,
-        prepare: |_, isa| Ok(planes(isa, Reduction::Mean)),
+        prepare: |_, isa| Ok(planes(move |x, plane, y| reduce(isa, Reduction::Mean, x, plane, 1, y))),
     },
     Definition {
         name: "GlobalMaxPool",
         inputs: &[Input::Floats],
         outputs: FLOATS,
-        prepare: |_, isa| Ok(planes(isa, Reduction::Max)),
+        prepare: |_, isa| Ok(planes(move |x, plane, y| reduce(isa, Reduction::Max, x, plane, 1, y))),
     },
     Definition {
         name: "LayerNormalization",
@@ -221,8 +221,8 @@ fn inwards(shape: &[usize], axes: &[usize]) -> Vec<usize> {
     })
 }
 
-/// What each channel is reduced to.
-fn planes(isa: Isa, reduction: Reduction) -> Compute {
+/// What each channel is reduced to; `reduce` gets the elements of all and their number in each.
+pub(super) fn planes(reduce: impl Fn(&[f32], usize, &mut [f32]) + Send + 'static) -> Compute {
     Box::new(move |context| {
         let x = input(context, 0)?;
         let (mut shape, x) = floats(&x)?;
@@ -231,7 +231,7 @@ fn planes(isa: Isa, reduction: Reduction) -> Compute {
         }
         let plane = shape[2..].iter().product();
         shape[2..].fill(1);
-        give(context, &shape, |y| reduce(isa, reduction, x, plane, 1, y))
+        give(context, &shape, |y| reduce(x, plane, y))
     })
 }
 
