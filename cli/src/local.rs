@@ -25,7 +25,7 @@ pub(crate) struct EngineArgs {
     /// Interpret instead of compiling
     #[arg(long, help_heading = "Engine")]
     interpret: bool,
-    /// Threads on which the items of a batch are executed
+    /// Threads on which the items of a batch are executed, or one reproducible inference
     #[arg(long, value_name = "N", default_value_t = NonZeroUsize::MIN, help_heading = "Engine")]
     threads: NonZeroUsize,
 }

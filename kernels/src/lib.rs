@@ -14,6 +14,7 @@ mod conv;
 #[allow(clippy::undocumented_unsafe_blocks, reason = "as for `lanes`")]
 mod doubles;
 mod elementwise;
+mod environment;
 mod gemm;
 #[cfg(test)]
 mod golden;
@@ -45,6 +46,7 @@ mod vector;
 
 pub use conv::{Axes, PackedFilters, PackedTransposedFilters, Window, convolution, transposed_convolution};
 pub use elementwise::{Binary, Unary};
+pub use environment::with_ieee_floats;
 pub use gemm::{
     Activation, Addend, AttentionShape, Bias, Epilogue, Heads, Matrix, PackedMatrix, attention, batched_gemm, gemm,
 };

@@ -1,10 +1,10 @@
 //! Threads that wait for kernels to share their work with.
 
-use crate::Parallel;
+use crate::{Parallel, with_ieee_floats};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
 /// How often a thread looks for work, or for others to be done, before it sleeps: some tens of microseconds, which is as long as the system
@@ -14,7 +14,8 @@ const LOOKS: usize = 20_000;
 /// A few threads that one caller at a time has help from. Another that calls meanwhile does its work alone.
 pub struct Threads {
     shared: Arc<Shared>,
-    helpers: Vec<JoinHandle<()>>,
+    threads: usize,
+    helpers: OnceLock<Vec<JoinHandle<()>>>,
     caller: Mutex<()>,
 }
 
@@ -50,23 +51,28 @@ struct Work(*const Shares<'static>);
 unsafe impl Send for Work {}
 
 impl Threads {
-    /// So many threads, the caller's own included.
+    /// So many threads, the caller's own included. The others start when there is work for them, so that they are subject to whatever
+    /// the process has given up until then.
     pub fn new(threads: usize) -> Self {
-        let shared = Arc::new(Shared::default());
-        let helpers = (1..threads)
-            .map_while(|_| {
-                let shared = shared.clone();
-                // Without a thread that the system does not give, results are the same.
-                std::thread::Builder::new().name("depx-kernels".to_owned()).spawn(move || shared.help()).ok()
-            })
-            .collect();
-        Self { shared, helpers, caller: Mutex::new(()) }
+        Self { shared: Arc::default(), threads, helpers: OnceLock::new(), caller: Mutex::new(()) }
+    }
+
+    fn start(&self) -> Vec<JoinHandle<()>> {
+        let start = |_| {
+            let shared = self.shared.clone();
+            // Without a thread that the system does not give, results are the same.
+            std::thread::Builder::new()
+                .name("depx-kernels".to_owned())
+                .spawn(move || with_ieee_floats(|| shared.help()))
+                .ok()
+        };
+        (1..self.threads).map_while(start).collect()
     }
 }
 
 impl Parallel for Threads {
     fn threads(&self) -> usize {
-        1 + self.helpers.len()
+        self.threads
     }
 
     fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
@@ -75,7 +81,7 @@ impl Parallel for Threads {
             Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
             Err(TryLockError::WouldBlock) => return (0..tasks).for_each(task),
         };
-        if tasks < 2 || self.helpers.is_empty() {
+        if tasks < 2 || self.helpers.get_or_init(|| self.start()).is_empty() {
             drop(turn);
             return (0..tasks).for_each(task);
         }
@@ -94,7 +100,7 @@ impl Parallel for Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.shared.change(|state| state.ended = true);
-        for helper in self.helpers.drain(..) {
+        for helper in self.helpers.take().unwrap_or_default() {
             // Panics of tasks are caught; there is nothing else that a helper could fail with.
             let _ = helper.join();
         }

@@ -38,7 +38,7 @@ pub struct RuntimeOptions {
     pub given: Option<GivenModules>,
     /// What runs the models of jobs of a class, one for each that is offered; without any, only exact jobs are.
     pub backends: Vec<(DeterminismClass, Arc<dyn Backend>)>,
-    /// Threads on which the items of one job are executed. Never changes a result.
+    /// Threads on which the items of one job are executed, or those of one reproducible inference. Never changes a result.
     pub parallelism: NonZeroUsize,
     /// Bytes of output and logs of all items of one job that this machine holds; a job that writes more is given up.
     pub max_job_output: u64,
@@ -62,9 +62,10 @@ impl Default for RuntimeOptions {
 }
 
 impl RuntimeOptions {
-    /// With the jobs that ONNX Runtime makes possible: reproducible ones, and those pinned to its own kernels.
+    /// With the jobs that ONNX Runtime makes possible: reproducible ones, on the threads of [`RuntimeOptions::parallelism`], and those
+    /// pinned to its own kernels, on one.
     pub fn with_library(mut self, library: OnnxRuntime) -> Self {
-        let reproducible = Arc::new(Reproducible::new(library.clone()));
+        let reproducible = Arc::new(Reproducible::new(library.clone()).with_threads(self.parallelism.get()));
         self.backends.push((DeterminismClass::Reproducible, reproducible));
         self.backends.push((DeterminismClass::Pinned, Arc::new(library)));
         self

@@ -4,7 +4,7 @@ use super::{Failure, guarded, reproducible, settings};
 use crate::onnx::ModelInfo;
 use crate::text::{MAX_REASON, bounded};
 use crate::{ElementType, Model, RunError, Tensor, TensorSpec, check_inputs};
-use depx_kernels::{Isa, Threads};
+use depx_kernels::{Isa, Threads, with_ieee_floats};
 use half::f16;
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
@@ -95,7 +95,7 @@ impl Model for Sessions {
     fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
         check_inputs(&self.info.inputs, inputs)?;
         let mut session = self.take().map_err(|failure| RunError::Backend { reason: failure.reason })?;
-        match guarded(|| run(&mut session, inputs, &self.info.outputs)) {
+        match with_ieee_floats(|| guarded(|| run(&mut session, inputs, &self.info.outputs))) {
             Ok(outputs) => {
                 self.give_back(session);
                 match self.kind {

@@ -1,8 +1,8 @@
 //! Operators of class D1 that became one: the same bits as apart, or close to the library where they are spelled out.
 
 use crate::backend;
-use crate::reproducible::{assert_close, both, numbers, ours, tensor};
-use crate::writer::{F32, I64, Message, floats, graph, int, ints, longs, model, node, port, text, weight};
+use crate::reproducible::{assert_close, both, numbers, ours, tensor, text};
+use crate::writer::{F32, I64, Message, floats, graph, int, ints, longs, model, node, port, weight};
 use depx_models::{Backend, Reproducible};
 
 /// Names of a graph's values, its weights with their shapes, and its operators, of which the last gives `y`.

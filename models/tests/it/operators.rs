@@ -1,10 +1,9 @@
 //! Operators of class D1 that are rarer than those in `reproducible`.
 
 use crate::backend;
-use crate::reproducible::{assert_close, both, numbers, operator, tensor, values};
+use crate::reproducible::{assert_close, both, float, numbers, operator, tensor, text, values};
 use crate::writer::{
-    F32, F64, I32, I64, Message, U8, float, floats, graph, int, ints, longs, model, node, one, opset, port, text,
-    weight,
+    F32, F64, I32, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, opset, port, weight,
 };
 use depx_models::{Backend, ElementType, OnnxRuntime, Reproducible, Tensor};
 

@@ -1,8 +1,8 @@
 //! Class D1 on recurrent layers.
 
 use crate::backend;
-use crate::reproducible::{assert_close, both, numbers, tensor};
-use crate::writer::{F32, I32, Message, float, floats, graph, int, ints, model, node, port, text, weight};
+use crate::reproducible::{assert_close, both, float, numbers, tensor, text};
+use crate::writer::{F32, I32, Message, floats, graph, int, ints, model, node, port, weight};
 use depx_models::{Backend, LoadError, OnnxRuntime, Reproducible, Tensor};
 
 const TIME: i64 = 5;

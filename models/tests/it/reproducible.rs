@@ -1,9 +1,7 @@
 //! Class D1: the same bits whatever the instructions, close to what the library computes alone, and refusals by name.
 
 use crate::backend;
-use crate::writer::{
-    F32, F64, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, port, text, weight,
-};
+use crate::writer::{F32, F64, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, port, weight};
 use depx_kernels::Isa;
 use depx_models::{Backend, ElementType, LoadError, OnnxRuntime, Reproducible, Tensor};
 
@@ -17,6 +15,16 @@ pub(crate) fn tensor(shape: &[u32], values: &[f32]) -> Tensor {
 
 pub(crate) fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+}
+
+/// A float attribute.
+pub(crate) fn float(name: &str, value: f32) -> Message {
+    Message::default().bytes(1, name).fixed(2, value).int(20, 1)
+}
+
+/// A text attribute.
+pub(crate) fn text(name: &str, value: &str) -> Message {
+    Message::default().bytes(1, name).bytes(4, value).int(20, 3)
 }
 
 /// Numbers of both signs, from small to large, the same each time.

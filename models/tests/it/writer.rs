@@ -84,16 +84,6 @@ pub(crate) fn int(name: &str, value: i64) -> Message {
     Message::default().bytes(1, name).int(3, value).int(20, 2)
 }
 
-/// A float attribute.
-pub(crate) fn float(name: &str, value: f32) -> Message {
-    Message::default().bytes(1, name).fixed(2, value).int(20, 1)
-}
-
-/// A text attribute.
-pub(crate) fn text(name: &str, value: &str) -> Message {
-    Message::default().bytes(1, name).bytes(4, value).int(20, 3)
-}
-
 /// A list of integers as an attribute.
 pub(crate) fn ints(name: &str, values: &[i64]) -> Message {
     values.iter().fold(Message::default().bytes(1, name), |message, &value| message.int(8, value)).int(20, 7)
