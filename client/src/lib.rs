@@ -10,8 +10,8 @@ use depx_protocol::{
     SpecError,
 };
 use depx_transport::{
-    Dialled, EndpointError, FrameError, GreetingError, bounded, client_endpoint, dial, read_bytes, read_frame,
-    write_bytes, write_frame,
+    Dialled, EndpointError, FrameError, GreetingError, Together, bounded, client_endpoint, dial, read_bytes,
+    read_frame, signer, write_bytes, write_frame,
 };
 use quinn::{ConnectionError, Endpoint, VarInt};
 use std::collections::{BTreeSet, HashMap};
@@ -40,6 +40,9 @@ pub enum ClientError {
     /// The spec is wrong.
     #[error("the job spec is not valid")]
     Spec(#[from] SpecError),
+    /// The spec names another client.
+    #[error("the job spec could not be signed; it must name the client whose key this connection has")]
+    Unsigned,
     /// The coordinator wants a blob that the caller did not give.
     #[error("the job names blob {0}, which was not given")]
     MissingBlob(Hash),
@@ -50,7 +53,7 @@ pub enum ClientError {
     #[error("the coordinator sent a receipt that is not valid")]
     Receipt(#[from] BundleError),
     /// A receipt for something else.
-    #[error("the coordinator sent a receipt for another job or by another coordinator")]
+    #[error("the coordinator sent a receipt by another coordinator")]
     Foreign,
     /// Too few receipts for the result.
     #[error("the coordinator says that the nodes agree, but only {signed} of {needed} signed that result")]
@@ -109,7 +112,7 @@ pub struct Client {
     endpoint: Endpoint,
     dialled: Dialled,
     coordinator: Address,
-    key: SecretKey,
+    specs: Together<JobSpec, SignedJobSpec>,
 }
 
 impl Client {
@@ -117,7 +120,7 @@ impl Client {
     pub async fn connect(remote: SocketAddr, coordinator: Address, key: SecretKey) -> Result<Self, ClientError> {
         let (endpoint, _) = client_endpoint(ALPN_CLIENT)?;
         let dialled = dial(&endpoint, remote, coordinator, &key, None).await?;
-        Ok(Self { endpoint, dialled, coordinator, key })
+        Ok(Self { endpoint, dialled, coordinator, specs: signer(key) })
     }
 
     /// Submits a job, sends what the coordinator lacks of `blobs`, and waits for the result. Any number of jobs may be under way at once.
@@ -129,7 +132,7 @@ impl Client {
     ) -> Result<Completed, ClientError> {
         spec.validate()?;
         let (quorum, job) = (spec.consistency.quorum(), spec.id());
-        let signed = SignedJobSpec::sign(spec, &self.key);
+        let signed = self.specs.ask(spec).await.ok_or(ClientError::Unsigned)?;
         let (mut send, mut receive) = self.dialled.connection.open_bi().await?;
         write_frame(&mut send, &signed).await?;
         let mut receipts = Vec::<ReceiptBundle>::new();
@@ -147,8 +150,9 @@ impl Client {
                 ClientEvent::NoShow { executor, detail } => {
                     on_event(JobEvent::NoShow { executor, detail: bounded(&detail) });
                 }
-                ClientEvent::Vote { bundle } => {
-                    if bundle.job != signed || bundle.assignment.assignment.coordinator != self.coordinator {
+                ClientEvent::Vote { vote } => {
+                    let bundle = Box::new(vote.into_bundle(signed.clone()));
+                    if bundle.assignment.assignment.coordinator != self.coordinator {
                         return Err(ClientError::Foreign);
                     }
                     bundle.assignment.verify().map_err(BundleError::from)?;

@@ -1,20 +1,26 @@
 //! A client's connection: each of its streams is one job.
 
-use crate::job::Progress;
+use crate::job::{Agreed, Progress};
 use crate::{CoordinatorEvent, REPLAY_WINDOW_MS, Shared, job};
 use bytes::Bytes;
-use depx_protocol::wire::ClientEvent;
+use depx_protocol::wire::{ClientEvent, frame};
 use depx_protocol::{Address, Blob, Hash, SignedJobSpec, SpecError};
 use depx_transport::{
     BlobError, FrameError, Guest, bounded, chain, read_bytes, read_frame, unix_ms, write_bytes, write_frame,
 };
 use quinn::{RecvStream, SendStream};
 use std::collections::HashSet;
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 /// The largest blob that a client may upload.
 const MAX_BLOB: u64 = 1 << 30;
+/// Events wait so long for others: a short job is told in one message.
+const TOGETHER: Duration = Duration::from_millis(2);
 /// Events that may wait for a client that reads slowly; then the job waits with them.
 const EVENTS: usize = 64;
 
@@ -58,41 +64,71 @@ async fn submission(
         Ok(admitted) => admitted,
         Err(error) => return write_frame(&mut send, &ClientEvent::Failed { reason: bounded(&chain(&error)) }).await,
     };
-    write_frame(&mut send, &ClientEvent::Queued { job }).await?;
+    let mut untold = Untold::default();
+    untold.add(&ClientEvent::Queued { job })?;
 
     let (progress, mut events) = mpsc::channel(EVENTS);
     let running = job::run(shared, job, spec, progress);
-    let mut gone = std::pin::pin!(send.stopped());
+    let mut gone = pin!(send.stopped());
     let outcome = {
-        let mut running = std::pin::pin!(running);
+        let mut running = pin!(running);
         loop {
             tokio::select! {
                 // What has happened is told before the outcome.
                 biased;
-                Some(event) = events.recv() => write_frame(&mut send, &told(event)).await?,
+                Some(event) = events.recv() => untold.add(&told(event))?,
                 outcome = &mut running => break outcome,
+                () = untold.due() => write_bytes(&mut send, untold.take()).await?,
                 // The client has gone; dropping the job cancels its leases.
                 _ = &mut gone => return Ok(()),
             }
         }
     };
     while let Ok(event) = events.try_recv() {
-        write_frame(&mut send, &told(event)).await?;
+        untold.add(&told(event))?;
     }
-    match outcome {
-        Ok(agreed) => {
-            let event = CoordinatorEvent::Agreed { job, result: agreed.result, dissenters: agreed.dissenters.clone() };
-            (shared.events)(event);
-            let output_len = agreed.output.len() as u64;
-            let (result, dissenters) = (agreed.result, agreed.dissenters);
-            write_frame(&mut send, &ClientEvent::Agreed { result, dissenters, output_len }).await?;
-            write_bytes(&mut send, agreed.output).await
+    let output = match outcome {
+        Ok(Agreed { result, dissenters, output }) => {
+            (shared.events)(CoordinatorEvent::Agreed { job, result, dissenters: dissenters.clone() });
+            untold.add(&ClientEvent::Agreed { result, dissenters, output_len: output.len() as u64 })?;
+            output
         }
         Err(error) => {
             let reason = bounded(&chain(&error));
             (shared.events)(CoordinatorEvent::Failed { job, reason: reason.clone() });
-            write_frame(&mut send, &ClientEvent::Failed { reason }).await
+            untold.add(&ClientEvent::Failed { reason })?;
+            Bytes::new()
         }
+    };
+    write_bytes(&mut send, untold.take()).await?;
+    write_bytes(&mut send, output).await
+}
+
+/// Events that wait a little for others, to go out together.
+#[derive(Default)]
+struct Untold {
+    frames: Vec<u8>,
+    since: Option<Instant>,
+}
+
+impl Untold {
+    fn add(&mut self, event: &ClientEvent) -> Result<(), FrameError> {
+        self.frames.extend(frame(event)?);
+        self.since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// When the first of them has waited long enough; never if there is none.
+    async fn due(&self) {
+        match self.since {
+            Some(since) => sleep_until(since + TOGETHER).await,
+            None => pending().await,
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        self.since = None;
+        std::mem::take(&mut self.frames).into()
     }
 }
 
@@ -114,13 +150,15 @@ async fn admit(
     if off_ms > REPLAY_WINDOW_MS {
         return Err(SubmitError::Window(off_ms));
     }
-    if !shared.note_job(job, spec.created_ms, now_ms) {
+    if !shared.seen.note(job, spec.created_ms.saturating_add(REPLAY_WINDOW_MS + 1), now_ms) {
         return Err(SubmitError::Replayed);
     }
     let mut named = HashSet::new();
     let missing = |blob: &&Blob| named.insert(blob.hash) && !shared.blobs.contains(&blob.hash);
     let blobs: Vec<Blob> = spec.blobs().filter(missing).copied().collect();
-    write_frame(send, &ClientEvent::Need { blobs: blobs.clone() }).await?;
+    if !blobs.is_empty() {
+        write_frame(send, &ClientEvent::Need { blobs: blobs.clone() }).await?;
+    }
     for blob in blobs {
         let content = read_bytes(receive, blob.len, MAX_BLOB).await?;
         store(shared, blob, content).await?;
@@ -140,6 +178,6 @@ fn told(progress: Progress) -> ClientEvent {
     match progress {
         Progress::Dispatched { executor } => ClientEvent::Dispatched { executor },
         Progress::NoShow { executor, detail } => ClientEvent::NoShow { executor, detail },
-        Progress::Vote { bundle } => ClientEvent::Vote { bundle },
+        Progress::Vote { vote } => ClientEvent::Vote { vote },
     }
 }

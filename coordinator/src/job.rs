@@ -2,11 +2,11 @@
 //! they disagree.
 
 use crate::Shared;
-use crate::lease::{self, Committed, LeaseError};
+use crate::lease::{self, Committed, Executed, LeaseError, Revealed};
 use crate::nodes::Nodes;
 use bytes::Bytes;
-use depx_protocol::wire::RefuseReason;
-use depx_protocol::{Address, Decision, Hash, ReceiptBundle, SignedJobSpec, Tally};
+use depx_protocol::wire::{RefuseReason, Vote};
+use depx_protocol::{Address, Decision, Hash, SignedJobSpec, Tally};
 use depx_transport::{bounded, chain};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) enum Progress {
     Dispatched { executor: Address },
     NoShow { executor: Address, detail: String },
-    Vote { bundle: Box<ReceiptBundle> },
+    Vote { vote: Box<Vote> },
 }
 
 /// What the nodes agreed on.
@@ -93,7 +93,7 @@ struct Run<'a> {
     /// Chosen with the first node; results are compared only within it.
     profile: Option<Hash>,
     asked: Vec<Address>,
-    executing: JoinSet<(Address, Result<Committed, LeaseError>)>,
+    executing: JoinSet<(Address, Result<Executed, LeaseError>)>,
     committed: Vec<Committed>,
     outputs: Vec<(Hash, Bytes)>,
     /// Until then further nodes are looked for.
@@ -111,16 +111,18 @@ impl Run<'_> {
             self.profile = Some(profile);
             self.asked.push(picked.node.address);
             self.tally.dispatched(picked.node.address);
-            let offer = lease::offer(self.shared, self.job, &self.signed, &picked, profile, attempt);
-            self.executing.spawn(lease::execute(picked, offer, self.progress.clone()));
+            let assignment = lease::assignment(self.shared, self.job, &picked, profile, attempt);
+            let (shared, job, progress) = (self.shared.clone(), self.signed.clone(), self.progress.clone());
+            self.executing.spawn(lease::execute(shared, job, picked, assignment, progress));
         }
         count
     }
 
-    /// Waits until one of the executing nodes has committed or failed.
+    /// Waits until one of the executing nodes has committed or failed, or has voted where nobody commits.
     async fn next_commitment(&mut self) {
         match self.executing.join_next().await {
-            Some(Ok((_, Ok(lease)))) => self.committed.push(lease),
+            Some(Ok((_, Ok(Executed::Committed(lease))))) => self.committed.push(lease),
+            Some(Ok((executor, Ok(Executed::Revealed(revealed))))) => self.count(executor, revealed).await,
             Some(Ok((executor, Err(error)))) => self.no_show(executor, &error).await,
             Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             None => {}
@@ -135,16 +137,18 @@ impl Run<'_> {
         }
         while let Some(revealed) = revealing.join_next().await {
             match revealed {
-                Ok((executor, Ok((bundle, output)))) => {
-                    let result = bundle.receipt.body.result;
-                    self.tally.vote(executor, result);
-                    self.outputs.push((result, output));
-                    self.tell(Progress::Vote { bundle }).await;
-                }
+                Ok((executor, Ok(revealed))) => self.count(executor, revealed).await,
                 Ok((executor, Err(error))) => self.no_show(executor, &error).await,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         }
+    }
+
+    async fn count(&mut self, executor: Address, Revealed { vote, output }: Revealed) {
+        let result = vote.receipt.body.result;
+        self.tally.vote(executor, result);
+        self.outputs.push((result, output));
+        self.tell(Progress::Vote { vote }).await;
     }
 
     async fn no_show(&mut self, executor: Address, error: &LeaseError) {

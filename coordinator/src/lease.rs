@@ -4,13 +4,11 @@ use crate::Shared;
 use crate::job::Progress;
 use crate::nodes::Picked;
 use bytes::Bytes;
-use depx_protocol::wire::{LeaseMessage, LeaseReply, Offer, RefuseReason, Reveal};
-use depx_protocol::{
-    Address, Assignment, BundleError, Hash, JobOutput, LeaseId, OutputError, ReceiptBundle, SignedAssignment,
-    SignedJobSpec, VERSION,
-};
+use depx_protocol::wire::{LeaseMessage, LeaseReply, Offer, RefuseReason, Reveal, Vote};
+use depx_protocol::{Address, Assignment, BundleError, Hash, JobOutput, LeaseId, OutputError, SignedJobSpec, VERSION};
 use depx_transport::{FrameError, bounded, random, read_bytes, read_frame, unix_ms, write_frame};
 use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -41,6 +39,8 @@ pub(crate) enum LeaseError {
     Failed(String),
     #[error("the node did not say what was expected at this point")]
     Unexpected,
+    #[error("the assignment could not be signed")]
+    Unsigned,
     #[error("the node revealed something else than it committed to")]
     Commitment,
     #[error("the node's receipt is not valid")]
@@ -49,17 +49,10 @@ pub(crate) enum LeaseError {
     Output(#[from] OutputError),
 }
 
-/// Signs an assignment of `job` to the picked node.
-pub(crate) fn offer(
-    shared: &Shared,
-    job: Hash,
-    signed: &SignedJobSpec,
-    picked: &Picked,
-    profile: Hash,
-    attempt: u32,
-) -> Offer {
+/// An assignment of `job` to the picked node.
+pub(crate) fn assignment(shared: &Shared, job: Hash, picked: &Picked, profile: Hash, attempt: u32) -> Assignment {
     let issued_ms = unix_ms();
-    let assignment = Assignment {
+    Assignment {
         version: VERSION,
         job,
         lease: LeaseId(random()),
@@ -70,8 +63,15 @@ pub(crate) fn offer(
         issued_ms,
         expires_ms: issued_ms + u64::try_from(ACCEPT.as_millis()).unwrap_or(u64::MAX),
         settlement: shared.config.settlement,
-    };
-    Offer { job: signed.clone(), assignment: SignedAssignment::sign(assignment, &shared.key) }
+    }
+}
+
+/// What a node did with a lease.
+pub(crate) enum Executed {
+    /// It commits to a result.
+    Committed(Committed),
+    /// It revealed one at once.
+    Revealed(Revealed),
 }
 
 /// A node that has executed and committed.
@@ -81,32 +81,54 @@ pub(crate) struct Committed {
     commit: Hash,
 }
 
-/// Offers a lease and waits for the commitment. Dropping the future cancels the lease.
-pub(crate) async fn execute(
-    picked: Picked,
-    offer: Offer,
-    progress: mpsc::Sender<Progress>,
-) -> (Address, Result<Committed, LeaseError>) {
-    let executor = picked.node.address;
-    (executor, until_commit(picked, offer, progress).await)
+/// A node's checked result and its output.
+pub(crate) struct Revealed {
+    pub(crate) vote: Box<Vote>,
+    pub(crate) output: Bytes,
 }
 
-async fn until_commit(picked: Picked, offer: Offer, progress: mpsc::Sender<Progress>) -> Result<Committed, LeaseError> {
+/// Leases a job and waits for the commitment, or for the result where nobody needs to commit. Dropping the future cancels the lease.
+pub(crate) async fn execute(
+    shared: Arc<Shared>,
+    job: SignedJobSpec,
+    picked: Picked,
+    assignment: Assignment,
+    progress: mpsc::Sender<Progress>,
+) -> (Address, Result<Executed, LeaseError>) {
     let executor = picked.node.address;
-    let mut conversation = Conversation::open(picked).await?;
+    let executed = async {
+        let assignment = shared.assignments.ask(assignment).await.ok_or(LeaseError::Unsigned)?;
+        let conversation = Conversation::open(picked).await?;
+        until_executed(conversation, Offer { job, assignment }, progress).await
+    };
+    (executor, executed.await)
+}
+
+async fn until_executed(
+    mut conversation: Conversation,
+    offer: Offer,
+    progress: mpsc::Sender<Progress>,
+) -> Result<Executed, LeaseError> {
+    let executor = offer.assignment.assignment.executor;
     write_frame(&mut conversation.send, &offer).await?;
-    match conversation.hear(ACCEPT, "answer").await? {
-        LeaseMessage::Accept => {}
-        LeaseMessage::Refuse { reason, detail } => {
-            return Err(LeaseError::Refused { reason, detail: bounded(&detail) });
-        }
-        _ => return Err(LeaseError::Unexpected),
+    let mut heard = conversation.hear(ACCEPT, "answer").await?;
+    if let LeaseMessage::Refuse { reason, detail } = heard {
+        return Err(LeaseError::Refused { reason, detail: bounded(&detail) });
     }
     // A client that has gone is noticed elsewhere.
     let _ = progress.send(Progress::Dispatched { executor }).await;
-    let patience = Duration::from_millis(offer.job.spec.limits.wall_ms).saturating_add(SLACK);
-    match conversation.hear(patience, "commit").await? {
-        LeaseMessage::Commit { commit } => Ok(Committed { conversation, offer, commit }),
+    if let LeaseMessage::Accept = heard {
+        let patience = Duration::from_millis(offer.job.spec.limits.wall_ms).saturating_add(SLACK);
+        heard = conversation.hear(patience, "finish").await?;
+    }
+    match heard {
+        LeaseMessage::Commit { commit } if offer.job.spec.consistency.commits() => {
+            Ok(Executed::Committed(Committed { conversation, offer, commit }))
+        }
+        LeaseMessage::Reveal(reveal) if !offer.job.spec.consistency.commits() => {
+            let revealed = timeout(REVEAL, conversation.revealed(offer, *reveal)).await;
+            revealed.unwrap_or(Err(LeaseError::Late("reveal"))).map(Executed::Revealed)
+        }
         LeaseMessage::Failed { detail } => Err(LeaseError::Failed(bounded(&detail))),
         _ => Err(LeaseError::Unexpected),
     }
@@ -114,32 +136,22 @@ async fn until_commit(picked: Picked, offer: Offer, progress: mpsc::Sender<Progr
 
 impl Committed {
     /// Asks for the result and its output, and checks both.
-    pub(crate) async fn reveal(self) -> (Address, Result<(Box<ReceiptBundle>, Bytes), LeaseError>) {
+    pub(crate) async fn reveal(self) -> (Address, Result<Revealed, LeaseError>) {
         let executor = self.offer.assignment.assignment.executor;
         let revealed = timeout(REVEAL, self.until_done()).await;
         (executor, revealed.unwrap_or(Err(LeaseError::Late("reveal"))))
     }
 
-    async fn until_done(mut self) -> Result<(Box<ReceiptBundle>, Bytes), LeaseError> {
-        let conversation = &mut self.conversation;
+    async fn until_done(self) -> Result<Revealed, LeaseError> {
+        let Self { mut conversation, offer, commit } = self;
         write_frame(&mut conversation.send, &LeaseReply::Open).await?;
-        let LeaseMessage::Reveal(reveal) = read_frame(&mut conversation.receive).await? else {
-            return Err(LeaseError::Unexpected);
-        };
-        let Reveal { result, salt, receipt, output_len } = *reveal;
-        if receipt.body.commit != self.commit {
-            return Err(LeaseError::Commitment);
+        match read_frame(&mut conversation.receive).await? {
+            LeaseMessage::Reveal(reveal) if reveal.receipt.body.commit == commit => {
+                conversation.revealed(offer, *reveal).await
+            }
+            LeaseMessage::Reveal(_) => Err(LeaseError::Commitment),
+            _ => Err(LeaseError::Unexpected),
         }
-        let spec = &self.offer.job.spec;
-        let per_item = spec.limits.output_bytes.saturating_add(OUTPUT_OVERHEAD);
-        let limit = spec.input.items().saturating_mul(per_item).saturating_add(OUTPUT_OVERHEAD);
-        let output = read_bytes(&mut conversation.receive, output_len, limit).await?;
-        let bundle = ReceiptBundle { job: self.offer.job, assignment: self.offer.assignment, result, salt, receipt };
-        bundle.verify_execution(bundle.assignment.assignment.job)?;
-        JobOutput::verified(&output, &bundle.result)?;
-        write_frame(&mut self.conversation.send, &LeaseReply::Done).await?;
-        self.conversation.over = true;
-        Ok((Box::new(bundle), output))
     }
 }
 
@@ -160,6 +172,24 @@ impl Conversation {
     async fn hear(&mut self, patience: Duration, what: &'static str) -> Result<LeaseMessage, LeaseError> {
         let heard = timeout(patience, read_frame(&mut self.receive)).await;
         Ok(heard.map_err(|_| LeaseError::Late(what))??)
+    }
+}
+
+impl Conversation {
+    /// Reads the output of a result that was revealed, checks both, and ends the lease.
+    async fn revealed(mut self, offer: Offer, reveal: Reveal) -> Result<Revealed, LeaseError> {
+        let Offer { job, assignment } = offer;
+        let Reveal { result, salt, receipt, output_len } = reveal;
+        let per_item = job.spec.limits.output_bytes.saturating_add(OUTPUT_OVERHEAD);
+        let limit = job.spec.input.items().saturating_mul(per_item).saturating_add(OUTPUT_OVERHEAD);
+        let output = read_bytes(&mut self.receive, output_len, limit).await?;
+        let id = assignment.assignment.job;
+        let vote = Vote { assignment, result, salt, receipt };
+        vote.verify_execution(id, &job.spec)?;
+        JobOutput::verified(&output, &vote.result)?;
+        write_frame(&mut self.send, &LeaseReply::Done).await?;
+        self.over = true;
+        Ok(Revealed { vote: Box::new(vote), output })
     }
 }
 

@@ -11,14 +11,15 @@ mod node;
 mod nodes;
 
 use depx_protocol::wire::{ALPN_CLIENT, ALPN_NODE};
-use depx_protocol::{Address, Hash, SecretKey, Settlement};
-use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, chain, greet, server_endpoint};
+use depx_protocol::{Address, Assignment, Hash, SecretKey, Settlement, SignedAssignment};
+use depx_transport::{
+    BlobError, BlobStore, EndpointError, GreetingError, Seen, Together, chain, greet, server_endpoint, signer,
+};
 use nodes::Nodes;
 use quinn::{Endpoint, Incoming, VarInt};
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -114,10 +115,11 @@ pub struct Coordinator {
 struct Shared {
     config: CoordinatorConfig,
     key: SecretKey,
+    assignments: Together<Assignment, SignedAssignment>,
     blobs: Arc<BlobStore>,
     nodes: Nodes,
-    /// Jobs seen within the replay window, with the time their client made them.
-    seen: Mutex<HashMap<Hash, u64>>,
+    /// Jobs that were submitted.
+    seen: Seen<Hash>,
     events: Box<dyn Fn(CoordinatorEvent) + Send + Sync>,
 }
 
@@ -131,8 +133,15 @@ impl Coordinator {
         let (endpoint, _) = server_endpoint(config.listen, &[ALPN_NODE, ALPN_CLIENT])?;
         let address = endpoint.local_addr().map_err(CoordinatorError::Address)?;
         let blobs = Arc::new(BlobStore::open(config.data.join("blobs"))?);
-        let shared =
-            Shared { config, key, blobs, nodes: Nodes::default(), seen: Mutex::default(), events: Box::new(events) };
+        let shared = Shared {
+            config,
+            assignments: signer(key.clone()),
+            key,
+            blobs,
+            nodes: Nodes::default(),
+            seen: Seen::default(),
+            events: Box::new(events),
+        };
         Ok(Self { endpoint, address, shared: Arc::new(shared) })
     }
 
@@ -178,18 +187,5 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming) {
             None => client::serve(&shared, guest).await,
         },
         Err(error) => (shared.events)(CoordinatorEvent::Stranger { remote, reason: chain(&error) }),
-    }
-}
-
-impl Shared {
-    /// Notes a job. Returns false if it was noted before.
-    fn note_job(&self, job: Hash, created_ms: u64, now_ms: u64) -> bool {
-        /// Jobs outside the window are refused for that; forgetting them only when there are many keeps this cheap.
-        const FORGET_AT: usize = 1 << 16;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= FORGET_AT {
-            seen.retain(|_, created_ms| now_ms.abs_diff(*created_ms) <= REPLAY_WINDOW_MS);
-        }
-        seen.insert(job, created_ms).is_none()
     }
 }

@@ -8,8 +8,14 @@ use depx_protocol::{Assignment, Canonical, Hash, Limits, ReceiptBody, VERSION};
 use depx_runtime::{Cancel, HostFault, Job, JobResult};
 use depx_transport::{FrameError, bounded, chain, random, read_frame, unix_ms, write_bytes, write_frame};
 use quinn::{RecvStream, SendStream};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+/// A coordinator does not hear of a lease before its end if that comes so soon: one message does for two.
+const AT_ONCE: Duration = Duration::from_millis(2);
 
 /// A lease that ended without a receipt.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +56,11 @@ async fn converse(
             return Err(Abandoned::Refused(detail));
         }
     };
-    write_frame(send, &LeaseMessage::Accept).await?;
 
     let started_ms = unix_ms();
     let cancel = Cancel::default();
     let executed = tokio::select! {
-        executed = execute(session, job, &offer, cancel.clone()) => executed,
+        executed = accepted(send, execute(session, job, &offer, cancel.clone())) => executed?,
         _ = receive.received_reset() => {
             cancel.cancel();
             return Err(Abandoned::Cancelled);
@@ -74,13 +79,25 @@ async fn converse(
 
     let assignment = &offer.assignment.assignment;
     let (reveal, output) = prove(session, assignment, result, started_ms).await?;
-    write_frame(send, &LeaseMessage::Commit { commit: reveal.receipt.body.commit }).await?;
-    let LeaseReply::Open = read_frame(receive).await? else { return Err(Abandoned::Cancelled) };
+    if offer.job.spec.consistency.commits() {
+        write_frame(send, &LeaseMessage::Commit { commit: reveal.receipt.body.commit }).await?;
+        let LeaseReply::Open = read_frame(receive).await? else { return Err(Abandoned::Cancelled) };
+    }
     let result = reveal.receipt.body.result;
     write_frame(send, &LeaseMessage::Reveal(Box::new(reveal))).await?;
     write_bytes(send, output.into()).await?;
     let LeaseReply::Done = read_frame(receive).await? else { return Err(Abandoned::Cancelled) };
     Ok((job, result))
+}
+
+/// Waits for what an accepted lease comes to. The coordinator hears that it is accepted, unless it hears the result as soon.
+async fn accepted<T>(send: &mut SendStream, executing: impl Future<Output = T>) -> Result<T, FrameError> {
+    let mut executing = pin!(executing);
+    if let Ok(executed) = timeout(AT_ONCE, executing.as_mut()).await {
+        return Ok(executed);
+    }
+    write_frame(send, &LeaseMessage::Accept).await?;
+    Ok(executing.await)
 }
 
 /// Decides whether to take an offer: is it genuine, for this node, new, within the operator's limits, and is there room?
@@ -103,7 +120,7 @@ fn admit(session: &Session, offer: &Offer) -> Result<(Hash, OwnedSemaphorePermit
     let busy = || Refusal(RefuseReason::Busy, "all slots and the queue are full; try another node".into());
     let permit = shared.admitted.clone().try_acquire_owned().map_err(|_| busy())?;
     // Last, so that a lease refused for want of room may be offered again.
-    if !shared.note_lease(assignment.lease, assignment.expires_ms, now_ms) {
+    if !shared.seen.note(assignment.lease, assignment.expires_ms, now_ms) {
         return Err(Refusal(RefuseReason::Replayed, format!("lease {} was offered before", assignment.lease)));
     }
     Ok((job, permit))
@@ -135,15 +152,11 @@ async fn execute(session: &Session, id: Hash, offer: &Offer, cancel: Cancel) -> 
         blobs.insert(blob.hash, content);
     }
     let job = Job { id, spec, profile: offer.assignment.assignment.profile, blobs };
-    let slot = shared.executing.clone().acquire_owned().await.map_err(|error| error.to_string())?;
-    let execution = tokio::task::spawn_blocking(move || {
-        // Also a cancelled job has its slot until it really ends.
-        let _slot = slot;
-        run(&shared, &job, &cancel)
-    });
-    match execution.await {
-        Ok(executed) => executed.map_err(|fault| chain(&fault)),
-        Err(error) => Err(format!("the worker panicked: {error}")),
+    // Also a cancelled job has its slot until it really ends.
+    let execution = move || run(&shared, &job, &cancel);
+    match session.shared.executing.run(execution).await {
+        Some(executed) => executed.map_err(|fault| chain(&fault)),
+        None => Err("the worker panicked".to_owned()),
     }
 }
 

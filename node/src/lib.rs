@@ -8,6 +8,7 @@ mod fault;
 mod lease;
 mod receipts;
 mod session;
+mod slots;
 
 pub use fault::InjectedFault;
 pub use receipts::{ReceiptChain, ReceiptError};
@@ -16,8 +17,8 @@ use blobs::BlobCache;
 use depx_protocol::wire::Capabilities;
 use depx_protocol::{Address, DeterminismClass, Hash, LeaseId, Limits, SecretKey};
 use depx_runtime::{HostFault, Worker, WorkerLauncher};
-use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError};
-use std::collections::HashMap;
+use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, Seen};
+use slots::Slots;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,6 +82,9 @@ pub enum NodeError {
     /// Its receipts.
     #[error("cannot continue the node's chain of receipts")]
     Receipts(#[from] ReceiptError),
+    /// Its threads.
+    #[error("cannot start a thread for each slot")]
+    Slots(#[source] std::io::Error),
     /// Its socket.
     #[error("cannot open a QUIC endpoint")]
     Endpoint(#[from] EndpointError),
@@ -111,10 +115,10 @@ struct Shared {
     receipts: ReceiptChain,
     /// Leases in any stage; what bounds the queue.
     admitted: Arc<Semaphore>,
-    /// Leases being executed.
-    executing: Arc<Semaphore>,
-    /// Leases seen, with their expiry in Unix milliseconds.
-    seen: Mutex<HashMap<LeaseId, u64>>,
+    /// Where leases are executed.
+    executing: Slots,
+    /// Leases that were offered.
+    seen: Seen<LeaseId>,
     events: Box<dyn Fn(NodeEvent) + Send + Sync>,
 }
 
@@ -138,8 +142,8 @@ impl Node {
             blobs,
             receipts,
             admitted: Arc::new(Semaphore::new((slots + QUEUE) as usize)),
-            executing: Arc::new(Semaphore::new(slots as usize)),
-            seen: Mutex::new(HashMap::new()),
+            executing: Slots::start(slots).map_err(NodeError::Slots)?,
+            seen: Seen::default(),
             events: Box::new(events),
             config: NodeConfig { slots, ..config },
         };
@@ -159,17 +163,6 @@ impl Shared {
             slots: self.config.slots,
             profiles: self.profiles.clone(),
         }
-    }
-
-    /// Notes a lease. Returns false if it was noted before.
-    fn note_lease(&self, lease: LeaseId, expires_ms: u64, now_ms: u64) -> bool {
-        /// Expired leases are refused for that; forgetting them only when there are many keeps this cheap.
-        const FORGET_AT: usize = 4096;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= FORGET_AT {
-            seen.retain(|_, expires_ms| *expires_ms > now_ms);
-        }
-        seen.insert(lease, expires_ms).is_none()
     }
 
     fn take_worker(&self) -> Result<Box<dyn Worker>, HostFault> {

@@ -1,15 +1,13 @@
-//! The node's chain of receipts. One thread numbers, links and signs them: everything that is waiting under one signature,
-//! so that an idle node signs at once and a busy one signs many for the price of one.
+//! The node's chain of receipts: numbered, linked, and signed, everything that is waiting under one signature, so that an idle node
+//! signs at once and a busy one signs many for the price of one.
 
 use depx_protocol::{Hash, ReceiptBody, SecretKey, Settlement, SignedReceipt, blob_hash, sign_batch};
+use depx_transport::Together;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use tokio::sync::{mpsc, oneshot};
-
-/// Receipts under one signature at most: proofs of at most eight hashes.
-const BATCH: usize = 256;
+use std::sync::{Mutex, PoisonError};
 
 /// A chain that cannot be continued.
 #[derive(Debug, thiserror::Error)]
@@ -29,22 +27,13 @@ pub enum ReceiptError {
         /// Which.
         path: PathBuf,
     },
-    /// The signing thread has stopped after an error.
+    /// Signing has stopped after an error.
     #[error("receipts can no longer be signed because the chain's head could not be stored")]
     Stopped,
 }
 
-/// Signs receipts; clones share one chain.
-#[derive(Clone)]
-pub struct ReceiptChain {
-    requests: mpsc::Sender<Request>,
-}
-
-struct Request {
-    body: ReceiptBody,
-    settlement: Settlement,
-    reply: oneshot::Sender<SignedReceipt>,
-}
+/// Signs receipts.
+pub struct ReceiptChain(Together<(ReceiptBody, Settlement), SignedReceipt>);
 
 /// The last receipt's number and hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,42 +45,42 @@ struct Head {
 impl ReceiptChain {
     /// Continues the chain whose head is in the file at `path`, or starts one.
     pub fn open(path: PathBuf, key: SecretKey) -> Result<Self, ReceiptError> {
-        let mut file = HeadFile::open(path)?;
-        let (requests, mut waiting) = mpsc::channel::<Request>(BATCH);
-        let sign = move || {
-            let mut batch = Vec::with_capacity(BATCH);
-            while waiting.blocking_recv_many(&mut batch, BATCH) > 0 {
-                while !batch.is_empty() {
-                    let settlement = batch[0].settlement;
-                    let same = batch.iter().take_while(|request| request.settlement == settlement).count();
-                    let mut head = file.head;
-                    let link = |request: Request| (request.reply, head.link(request.body));
-                    let (replies, bodies): (Vec<_>, Vec<_>) = batch.drain(..same).map(link).unzip();
-                    // Stored before any receipt leaves: a number is never used twice.
-                    if let Err(error) = file.store(head) {
-                        let path = file.path.display();
-                        tracing::error!(%path, %error, "cannot store the receipt chain's head; signing stops");
-                        return;
-                    }
-                    for (reply, receipt) in replies.into_iter().zip(sign_batch(bodies, &settlement, &key)) {
-                        // Whoever asked may have gone; the receipt is then void, its number used.
-                        let _ = reply.send(receipt);
-                    }
-                }
-            }
-        };
-        let started = std::thread::Builder::new().name("depx-receipts".into()).spawn(sign);
-        started.map_err(|source| ReceiptError::File { path: PathBuf::from("thread"), source })?;
-        Ok(Self { requests })
+        let file = Mutex::new(Some(HeadFile::open(path)?));
+        Ok(Self(Together::new(move |waiting| sign(&file, waiting, &key).unwrap_or_default())))
     }
 
-    /// Numbers, links and signs a receipt; `sequence` and `previous` of `body` are filled in here.
+    /// Numbers, links and signs a receipt; `sequence` and `previous` of `body` are filled in here. The receipt of a caller who goes away
+    /// meanwhile is void, its number used.
     pub async fn sign(&self, body: ReceiptBody, settlement: Settlement) -> Result<SignedReceipt, ReceiptError> {
-        let (reply, signed) = oneshot::channel();
-        let request = Request { body, settlement, reply };
-        self.requests.send(request).await.map_err(|_| ReceiptError::Stopped)?;
-        signed.await.map_err(|_| ReceiptError::Stopped)
+        self.0.ask((body, settlement)).await.ok_or(ReceiptError::Stopped)
     }
+}
+
+/// Signs receipts in order, each run of them that is settled in one place under one signature. Nothing once the head could not be stored.
+fn sign(
+    file: &Mutex<Option<HeadFile>>,
+    waiting: Vec<(ReceiptBody, Settlement)>,
+    key: &SecretKey,
+) -> Option<Vec<SignedReceipt>> {
+    let linked: Vec<_> = {
+        let mut chain = file.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = chain.as_mut()?;
+        let mut head = file.head;
+        let linked = waiting.into_iter().map(|(body, settlement)| (head.link(body), settlement)).collect();
+        // Before any receipt leaves: a number is never used twice.
+        if let Err(error) = file.store(head) {
+            tracing::error!(path = %file.path.display(), %error, "cannot store the receipt chain's head; signing stops");
+            *chain = None;
+            return None;
+        }
+        linked
+    };
+    let runs = linked.chunk_by(|(_, one), (_, next)| one == next);
+    let signed = runs.flat_map(|run| {
+        let bodies = run.iter().map(|(body, _)| body.clone()).collect();
+        sign_batch(bodies, &run[0].1, key)
+    });
+    Some(signed.collect())
 }
 
 impl Head {

@@ -94,7 +94,7 @@ async fn hold(
         tokio::select! {
             () = &mut shutdown => break,
             _ = beats.tick() => {
-                let active = shared.config.slots.saturating_sub(u32::try_from(shared.executing.available_permits()).unwrap_or(0));
+                let active = shared.executing.busy();
                 if let Err(error) = write_frame(&mut control, &ControlMessage::Heartbeat { active }).await {
                     return lost(&connection, chain(&error));
                 }

@@ -1,9 +1,10 @@
 //! A coordinator's lease of one job to one node.
 
 use crate::VERSION;
+use crate::batch::{BatchSignature, Sign};
 use crate::cbor::Canonical;
 use crate::hash::{Hash, Tag, parse_hex};
-use crate::identity::{Address, IdentityError, SecretKey, Signature};
+use crate::identity::{Address, IdentityError, SecretKey};
 use minicbor::{Decode, Encode};
 use std::fmt;
 
@@ -88,7 +89,7 @@ pub struct SignedAssignment {
     pub assignment: Assignment,
     /// The coordinator's.
     #[n(1)]
-    pub signature: Signature,
+    pub signature: BatchSignature,
 }
 
 impl Canonical for SignedAssignment {}
@@ -100,9 +101,7 @@ impl SignedAssignment {
     ///
     /// If `key` is not the coordinator's.
     pub fn sign(assignment: Assignment, key: &SecretKey) -> Self {
-        assert_eq!(assignment.coordinator, key.address(), "an assignment is signed by the coordinator that it names");
-        let signature = key.sign(&Self::digest(&assignment));
-        Self { assignment, signature }
+        Sign::sign_all(vec![assignment], key).remove(0)
     }
 
     /// Checks version, times and signature: that the coordinator which it names did make this lease.
@@ -113,7 +112,7 @@ impl SignedAssignment {
         if self.assignment.issued_ms > self.assignment.expires_ms {
             return Err(AssignmentError::Times);
         }
-        if self.signature.recover(&Self::digest(&self.assignment))? != self.assignment.coordinator {
+        if self.signature.recover(&self.assignment.to_bytes(), Self::digest)? != self.assignment.coordinator {
             return Err(IdentityError::Signature.into());
         }
         Ok(&self.assignment)
@@ -144,8 +143,21 @@ impl SignedAssignment {
         Ok(assignment)
     }
 
-    fn digest(assignment: &Assignment) -> Hash {
-        Tag::Assignment.hash(&[&assignment.to_bytes()])
+    fn digest(root: &Hash) -> Hash {
+        Tag::AssignmentBatch.hash(&[&root.0])
+    }
+}
+
+impl Sign for Assignment {
+    type Signed = SignedAssignment;
+
+    fn sign_all(assignments: Vec<Self>, key: &SecretKey) -> Vec<SignedAssignment> {
+        let named = |assignment: &Self| assignment.coordinator == key.address();
+        assert!(assignments.iter().all(named), "an assignment is signed by the coordinator that it names");
+        let leaves: Vec<_> = assignments.iter().map(Canonical::to_bytes).collect();
+        let signatures = BatchSignature::sign_all(&leaves, key, SignedAssignment::digest);
+        let signed = |(assignment, signature)| SignedAssignment { assignment, signature };
+        assignments.into_iter().zip(signatures).map(signed).collect()
     }
 }
 

@@ -4,9 +4,10 @@ use crate::assignment::{AssignmentError, SignedAssignment};
 use crate::cbor::{Canonical, DecodeError};
 use crate::hash::Hash;
 use crate::identity::{Address, IdentityError};
-use crate::job::{SignedJobSpec, SpecError};
+use crate::job::{JobSpec, SignedJobSpec, SpecError};
 use crate::receipt::{SignedReceipt, commitment};
 use crate::result::ResultCore;
+use crate::wire::Vote;
 use minicbor::{Decode, Encode};
 
 /// The content of a `.receipt` file.
@@ -64,41 +65,56 @@ impl ReceiptBundle {
     /// Checks what is the executor's: its signature, and that all five parts speak of the same execution. For whoever has
     /// verified the job spec, whose identity is `job`, and has made the assignment.
     pub fn verify_execution(&self, job: Hash) -> Result<Verified, BundleError> {
-        let assignment = &self.assignment.assignment;
-        let body = &self.receipt.body;
-        self.receipt.verify(&assignment.settlement).map_err(BundleError::Receipt)?;
-        let result = self.result.hash();
-        let refused = self.result.item_count == 0 && self.result.status.is_refusal();
-        let expected_items = if refused { 0 } else { self.job.spec.input.items() };
-        let agreements = [
-            ("job and assignment", assignment.job == job),
-            ("job and result", self.result.job == job),
-            ("job and receipt", body.job == job),
-            ("assignment and receipt: lease", body.lease == assignment.lease),
-            ("assignment and receipt: attempt", body.attempt == assignment.attempt),
-            ("assignment and receipt: executor", body.executor == assignment.executor),
-            ("assignment and result: profile", self.result.profile == assignment.profile),
-            ("job and result: class", self.result.class == self.job.spec.class),
-            ("job and result: number of items", self.result.item_count == expected_items),
-            ("version of receipt and result", body.version == crate::VERSION && self.result.version == crate::VERSION),
-            ("receipt and result", body.result == result),
-            ("claimed times", body.started_ms <= body.finished_ms),
-            (
-                "commitment and salt",
-                body.commit == commitment(&job, &body.lease, &body.executor, &body.result, &self.salt),
-            ),
-        ];
-        if let Some((parts, _)) = agreements.iter().find(|(_, agree)| !agree) {
-            return Err(BundleError::Disagreement { parts });
-        }
-        Ok(Verified {
-            job,
-            client: self.job.spec.client,
-            coordinator: assignment.coordinator,
-            executor: body.executor,
-            result,
-        })
+        verify_execution(job, &self.job.spec, &self.assignment, &self.result, &self.salt, &self.receipt)
     }
+}
+
+impl Vote {
+    /// Checks what is the executor's of a job that is this one: see [`ReceiptBundle::verify_execution`].
+    pub fn verify_execution(&self, job: Hash, spec: &JobSpec) -> Result<Verified, BundleError> {
+        verify_execution(job, spec, &self.assignment, &self.result, &self.salt, &self.receipt)
+    }
+}
+
+fn verify_execution(
+    job: Hash,
+    spec: &JobSpec,
+    assignment: &SignedAssignment,
+    result: &ResultCore,
+    salt: &[u8; 32],
+    receipt: &SignedReceipt,
+) -> Result<Verified, BundleError> {
+    let assignment = &assignment.assignment;
+    let body = &receipt.body;
+    receipt.verify(&assignment.settlement).map_err(BundleError::Receipt)?;
+    let hash = result.hash();
+    let refused = result.item_count == 0 && result.status.is_refusal();
+    let expected_items = if refused { 0 } else { spec.input.items() };
+    let agreements = [
+        ("job and assignment", assignment.job == job),
+        ("job and result", result.job == job),
+        ("job and receipt", body.job == job),
+        ("assignment and receipt: lease", body.lease == assignment.lease),
+        ("assignment and receipt: attempt", body.attempt == assignment.attempt),
+        ("assignment and receipt: executor", body.executor == assignment.executor),
+        ("assignment and result: profile", result.profile == assignment.profile),
+        ("job and result: class", result.class == spec.class),
+        ("job and result: number of items", result.item_count == expected_items),
+        ("version of receipt and result", body.version == crate::VERSION && result.version == crate::VERSION),
+        ("receipt and result", body.result == hash),
+        ("claimed times", body.started_ms <= body.finished_ms),
+        ("commitment and salt", body.commit == commitment(&job, &body.lease, &body.executor, &body.result, salt)),
+    ];
+    if let Some((parts, _)) = agreements.iter().find(|(_, agree)| !agree) {
+        return Err(BundleError::Disagreement { parts });
+    }
+    Ok(Verified {
+        job,
+        client: spec.client,
+        coordinator: assignment.coordinator,
+        executor: body.executor,
+        result: hash,
+    })
 }
 
 /// A bundle that proves nothing.

@@ -38,6 +38,11 @@ impl Consistency {
             Self::Strong => 7,
         }
     }
+
+    /// Whether executors commit to their results before anyone reveals: where one could copy another's.
+    pub const fn commits(self) -> bool {
+        self.committee() > 1
+    }
 }
 
 /// Where a vote stands.

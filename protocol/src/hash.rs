@@ -67,10 +67,10 @@ pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseHexE
 pub enum Tag {
     /// The identity of a job: its canonical spec.
     Job,
-    /// What a client signs: the job's identity.
-    JobSignature,
-    /// What a coordinator signs: the canonical assignment.
-    Assignment,
+    /// What a client signs: the root of a batch of jobs' identities.
+    JobBatch,
+    /// What a coordinator signs: the root of a batch of assignments.
+    AssignmentBatch,
     /// The vote: the canonical `ResultCore`.
     Result,
     /// The commitment to a vote.
@@ -99,8 +99,8 @@ impl Tag {
     /// Every tag, in declaration order.
     pub const ALL: [Self; 14] = [
         Self::Job,
-        Self::JobSignature,
-        Self::Assignment,
+        Self::JobBatch,
+        Self::AssignmentBatch,
         Self::Result,
         Self::Commit,
         Self::Receipt,
@@ -118,8 +118,8 @@ impl Tag {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Job => "depx/job/v1",
-            Self::JobSignature => "depx/job-signature/v1",
-            Self::Assignment => "depx/assignment/v1",
+            Self::JobBatch => "depx/job-batch/v1",
+            Self::AssignmentBatch => "depx/assignment-batch/v1",
             Self::Result => "depx/result/v1",
             Self::Commit => "depx/commit/v1",
             Self::Receipt => "depx/receipt/v1",

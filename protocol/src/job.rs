@@ -1,9 +1,10 @@
 //! What a client asks for.
 
+use crate::batch::{BatchSignature, Sign};
 use crate::cbor::{self, Canonical, DecodeError};
 use crate::consensus::Consistency;
 use crate::hash::{Hash, Tag, blob_hash};
-use crate::identity::{Address, IdentityError, SecretKey, Signature};
+use crate::identity::{Address, IdentityError, SecretKey};
 use crate::{VERSION, merkle};
 use minicbor::bytes::ByteVec;
 use minicbor::encode::{self, Encoder};
@@ -473,9 +474,9 @@ pub struct SignedJobSpec {
     /// The spec.
     #[n(0)]
     pub spec: JobSpec,
-    /// The client's, over the tagged job identity.
+    /// The client's, of the job's identity.
     #[n(1)]
-    pub signature: Signature,
+    pub signature: BatchSignature,
 }
 
 impl Canonical for SignedJobSpec {}
@@ -487,22 +488,32 @@ impl SignedJobSpec {
     ///
     /// If `key` is not the client's.
     pub fn sign(spec: JobSpec, key: &SecretKey) -> Self {
-        assert_eq!(spec.client, key.address(), "a job spec is signed by the client that it names");
-        let signature = key.sign(&Self::digest(&spec.id()));
-        Self { spec, signature }
+        Sign::sign_all(vec![spec], key).remove(0)
     }
 
     /// Checks the signature and the spec itself, and gives the job's identity.
     pub fn verify(&self) -> Result<Hash, SpecError> {
         self.spec.validate()?;
         let id = self.spec.id();
-        if self.signature.recover(&Self::digest(&id))? != self.spec.client {
+        if self.signature.recover(&id.0, Self::digest)? != self.spec.client {
             return Err(IdentityError::Signature.into());
         }
         Ok(id)
     }
 
-    fn digest(id: &Hash) -> Hash {
-        Tag::JobSignature.hash(&[&id.0])
+    fn digest(root: &Hash) -> Hash {
+        Tag::JobBatch.hash(&[&root.0])
+    }
+}
+
+impl Sign for JobSpec {
+    type Signed = SignedJobSpec;
+
+    fn sign_all(specs: Vec<Self>, key: &SecretKey) -> Vec<SignedJobSpec> {
+        let named = |spec: &Self| spec.client == key.address();
+        assert!(specs.iter().all(named), "a job spec is signed by the client that it names");
+        let ids: Vec<_> = specs.iter().map(|spec| spec.id().0).collect();
+        let signatures = BatchSignature::sign_all(&ids, key, SignedJobSpec::digest);
+        specs.into_iter().zip(signatures).map(|(spec, signature)| SignedJobSpec { spec, signature }).collect()
     }
 }

@@ -9,6 +9,7 @@
 //! The encoding is described for other languages in `protocol/cddl/depx.cddl`.
 
 mod assignment;
+mod batch;
 mod bundle;
 mod calls;
 mod cbor;
@@ -25,6 +26,7 @@ mod tensors;
 pub mod wire;
 
 pub use assignment::{Assignment, AssignmentError, LeaseId, Settlement, SignedAssignment};
+pub use batch::{BatchSignature, Sign};
 pub use bundle::{BundleError, ReceiptBundle, Verified};
 pub use calls::{HostCallLeaf, HostCallLog};
 pub use cbor::{Canonical, DecodeError};

@@ -1,10 +1,10 @@
 //! What an executor signs.
 
 use crate::assignment::{LeaseId, Settlement};
+use crate::batch::BatchSignature;
 use crate::cbor::{self, Canonical};
 use crate::hash::{Hash, Tag};
-use crate::identity::{Address, IdentityError, SecretKey, Signature};
-use crate::merkle::{self, Proof};
+use crate::identity::{Address, IdentityError, SecretKey};
 use minicbor::bytes::ByteVec;
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
@@ -82,23 +82,20 @@ pub fn commitment(job: &Hash, lease: &LeaseId, executor: &Address, result: &Hash
     Tag::Commit.hash(&[&job.0, &lease.0, &executor.0, &result.0, salt])
 }
 
-/// A receipt, its place in a batch of receipts, and the signature of the batch.
+/// A receipt and its executor's signature.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct SignedReceipt {
     /// The statement.
     #[n(0)]
     pub body: ReceiptBody,
-    /// That the statement stands in the signed batch.
+    /// The executor's.
     #[n(1)]
-    pub proof: Proof,
-    /// Over the batch's root.
-    #[n(2)]
-    pub signature: Signature,
+    pub signature: BatchSignature,
 }
 
 impl Canonical for SignedReceipt {}
 
-/// Signs any number of receipts at once: one signature, and a proof each.
+/// Signs any number of receipts at once.
 ///
 /// # Panics
 ///
@@ -106,16 +103,14 @@ impl Canonical for SignedReceipt {}
 pub fn sign_batch(bodies: Vec<ReceiptBody>, settlement: &Settlement, key: &SecretKey) -> Vec<SignedReceipt> {
     assert!(bodies.iter().all(|body| body.executor == key.address()), "a receipt is signed by its executor");
     let leaves: Vec<_> = bodies.iter().map(Canonical::to_bytes).collect();
-    let signature = key.sign(&batch_digest(&merkle::root(&leaves), settlement));
-    let signed = |(body, proof)| SignedReceipt { body, proof, signature };
-    bodies.into_iter().zip(merkle::proofs(&leaves)).map(signed).collect()
+    let signatures = BatchSignature::sign_all(&leaves, key, |root| batch_digest(root, settlement));
+    bodies.into_iter().zip(signatures).map(|(body, signature)| SignedReceipt { body, signature }).collect()
 }
 
 impl SignedReceipt {
     /// Checks that the executor whom the receipt names signed it, for this settlement.
     pub fn verify(&self, settlement: &Settlement) -> Result<(), IdentityError> {
-        let root = self.proof.root(&self.body.to_bytes()).ok_or(IdentityError::Signature)?;
-        let signer = self.signature.recover(&batch_digest(&root, settlement))?;
+        let signer = self.signature.recover(&self.body.to_bytes(), |root| batch_digest(root, settlement))?;
         if signer == self.body.executor { Ok(()) } else { Err(IdentityError::Signature) }
     }
 }
@@ -132,6 +127,7 @@ fn batch_digest(root: &Hash, settlement: &Settlement) -> Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merkle::Proof;
 
     #[test]
     fn a_proof_of_an_impossible_shape_leads_to_no_root_at_all() {
@@ -154,7 +150,8 @@ mod tests {
         };
         // Else one signature over "no root" would stand for every receipt.
         let signature = key.sign(&batch_digest(&Hash::ZERO, &settlement));
-        let receipt = SignedReceipt { body, proof: Proof::default(), signature };
+        let signature = BatchSignature { proof: Proof::default(), signature };
+        let receipt = SignedReceipt { body, signature };
         assert_eq!(receipt.verify(&settlement), Err(IdentityError::Signature));
     }
 }

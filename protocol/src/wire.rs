@@ -10,7 +10,8 @@
 //! - the node opens a stream per blob: [`GetBlob`] →, ← [`BlobReply`] and the bytes.
 //!
 //! Between a client and a coordinator (ALPN [`ALPN_CLIENT`]) the client opens the control stream with [`Hello`], then a stream per job:
-//! [`SignedJobSpec`] →, ← [`ClientEvent`]s; it answers [`ClientEvent::Need`] with the named blobs' bytes in that order.
+//! [`SignedJobSpec`] →, ← [`ClientEvent`]s; it answers [`ClientEvent::Need`], which comes first if anything is missing, with the named
+//! blobs' bytes in that order.
 
 use crate::assignment::SignedAssignment;
 use crate::bundle::ReceiptBundle;
@@ -168,7 +169,8 @@ pub struct Offer {
 impl Canonical for Offer {}
 
 /// What a node says on a lease's stream: `Accept`, then `Commit`, and after [`LeaseReply::Open`] `Reveal` and the bytes
-/// of the encoded [`crate::JobOutput`]; or `Refuse`, or at any time `Failed`.
+/// of the encoded [`crate::JobOutput`]; or `Refuse`, or at any time `Failed`. `Accept` can be left out by a node that goes on at once. Where
+/// one executor's word is enough ([`Consistency::commits`]) nobody could copy a result, and `Reveal` comes without the two before it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum LeaseMessage {
     /// The node will execute.
@@ -292,7 +294,7 @@ pub enum ClientEvent {
     /// These blobs are missing: send their bytes, in this order, without frames.
     #[n(0)]
     Need {
-        /// Empty if nothing is missing.
+        /// Which.
         #[cbor(n(0), decode_with = "cbor::list::<_, _, MAX_NEEDED>")]
         blobs: Vec<Blob>,
     },
@@ -323,9 +325,9 @@ pub enum ClientEvent {
     /// A node has revealed.
     #[n(4)]
     Vote {
-        /// Everything about it.
+        /// All that the client does not know yet.
         #[n(0)]
-        bundle: Box<ReceiptBundle>,
+        vote: Box<Vote>,
     },
     /// The job is over: so many bytes of output follow this frame.
     #[n(5)]
@@ -350,6 +352,31 @@ pub enum ClientEvent {
 }
 
 impl Canonical for ClientEvent {}
+
+/// What a node revealed, and its right to.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Vote {
+    /// To whom the job was leased.
+    #[n(0)]
+    pub assignment: SignedAssignment,
+    /// What came out.
+    #[n(1)]
+    pub result: ResultCore,
+    /// Opens the commitment.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub salt: [u8; 32],
+    /// Who says so.
+    #[n(3)]
+    pub receipt: SignedReceipt,
+}
+
+impl Vote {
+    /// With the job that it is about.
+    pub fn into_bundle(self, job: SignedJobSpec) -> ReceiptBundle {
+        let Self { assignment, result, salt, receipt } = self;
+        ReceiptBundle { job, assignment, result, salt, receipt }
+    }
+}
 
 /// Text for people to read: at most [`MAX_REASON`] bytes.
 mod reason {

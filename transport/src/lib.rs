@@ -9,12 +9,16 @@ mod blobs;
 mod endpoint;
 mod frame;
 mod greeting;
+mod seen;
 mod tls;
+mod together;
 
 pub use blobs::{BlobError, BlobStore};
 pub use endpoint::{Certificate, EndpointError, client_endpoint, server_endpoint};
 pub use frame::{FrameError, read_bytes, read_frame, write_bytes, write_frame};
 pub use greeting::{Dialled, GreetingError, Guest, dial, greet};
+pub use seen::Seen;
+pub use together::{Together, signer};
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -165,11 +165,17 @@ def check_digests(values):
         same("seed", section[f"seed of item {item}"], tagged("seed", job, item.to_bytes(8, "big")))
     same("input root", section["input root"], root_of(values["item-pack"]))
     same("pack", spec[9][1][0][0].hex(), sha256(encode(values["item-pack"])))
-    check_signature("job", section, tagged("job-signature", job), job_signature, spec[1], section["client"])
+    proof, job_signature = job_signature
+    root = root_by(proof, job)
+    same("root of jobs", section["root"], root)
+    check_signature("job", section, tagged("job-batch", root), job_signature, spec[1], section["client"])
 
     section = digests["assignment"]
     same("job of the assignment", assignment[1].hex(), job)
-    digest = tagged("assignment", encode(assignment))
+    proof, assignment_signature = assignment_signature
+    root = root_by(proof, encode(assignment))
+    same("root of assignments", section["root"], root)
+    digest = tagged("assignment-batch", root)
     check_signature("assignment", section, digest, assignment_signature, assignment[4], section["coordinator"])
 
     section = digests["result"]
@@ -213,7 +219,7 @@ def check_digests(values):
     chain_id, contract = assignment[9]
     words = chain_id.to_bytes(32, "big") + contract.rjust(32, b"\0")
     for name in ("signed-receipt.batch", "signed-receipt.alone"):
-        body, proof, signature = values[name]
+        body, (proof, signature) = values[name]
         root = root_by(proof, encode(body))
         same(f"root of {name}", digests[name]["root"], root)
         digest = tagged("receipt-batch", words, root)

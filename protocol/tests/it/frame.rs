@@ -3,12 +3,12 @@
 use crate::samples;
 use depx_protocol::receipt::{MAX_EVIDENCE, MAX_EVIDENCE_BYTES, commitment};
 use depx_protocol::wire::{
-    Capabilities, ClientEvent, FrameError, LeaseMessage, MAX_FRAME, MAX_NEEDED, MAX_PROFILES, MAX_REASON, Reveal,
-    Welcome, frame, frame_len,
+    Capabilities, ClientEvent, FrameError, LeaseMessage, MAX_FRAME, MAX_NEEDED, MAX_PROFILES, MAX_REASON, Offer,
+    Reveal, Vote, Welcome, frame, frame_len,
 };
 use depx_protocol::{
     Address, Assignment, Blob, Canonical, DeterminismClass, Hash, InputFile, JobInput, JobSpec, ModelRef, ReceiptBody,
-    ReceiptBundle, Role, SignedAssignment, SignedJobSpec, sign_batch,
+    Role, SignedAssignment, SignedJobSpec, sign_batch,
 };
 
 #[test]
@@ -83,7 +83,7 @@ fn lists_over_their_limit_are_refused() {
     };
     let path = |len: usize| {
         let mut receipt = samples::signed_receipt();
-        receipt.proof.path = vec![Hash::ZERO; len];
+        receipt.signature.proof.path = vec![Hash::ZERO; len];
         receipt
     };
     let whole = MAX_EVIDENCE_BYTES / MAX_EVIDENCE;
@@ -138,12 +138,15 @@ fn the_largest_valid_messages_fit_into_a_frame() {
     let receipt = sign_batch(vec![body], &samples::settlement(), &samples::executor()).remove(0);
     let reveal = Reveal { result: result.clone(), salt: samples::SALT, receipt: receipt.clone(), output_len: u64::MAX };
     let assignment = SignedAssignment::sign(assignment, &samples::coordinator());
-    let bundle = ReceiptBundle { job, assignment, result, salt: samples::SALT, receipt };
-    bundle.verify().expect("the largest bundle is valid");
+    let vote = Vote { assignment, result, salt: samples::SALT, receipt };
+    vote.clone().into_bundle(job.clone()).verify().expect("the largest bundle is valid");
 
-    let event = ClientEvent::Vote { bundle: Box::new(bundle) };
-    // Not tested with the longest path: a batch of 2⁶³ receipts cannot be made here.
-    let longest_path = 64 * 34;
-    assert!(frame(&event).expect("fits").len() + longest_path < MAX_FRAME * 3 / 4, "and leaves room to spare");
+    let event = ClientEvent::Vote { vote: Box::new(vote.clone()) };
+    let offer = Offer { job, assignment: vote.assignment };
+    // Not tested with the longest paths: a batch of 2⁶³ statements cannot be made here.
+    let longest_paths = 2 * 64 * 34;
+    for message in [frame(&event), frame(&offer)] {
+        assert!(message.expect("fits").len() + longest_paths < MAX_FRAME * 3 / 4, "and leaves room to spare");
+    }
     assert!(frame(&LeaseMessage::Reveal(Box::new(reveal))).is_ok());
 }

@@ -3,7 +3,7 @@
 
 use crate::samples;
 use depx_protocol::receipt::commitment;
-use depx_protocol::{Address, Canonical, Hash, JobSpec, SecretKey, Tag, blob_hash, merkle, wire};
+use depx_protocol::{Address, BatchSignature, Canonical, Hash, JobSpec, SecretKey, Tag, blob_hash, merkle, wire};
 use std::fmt::{Display, Write};
 use std::path::PathBuf;
 
@@ -137,13 +137,19 @@ fn digests() {
     vectors.line("seed of item 2", JobSpec::seed(&id, 2));
     vectors.line("input root", samples::item_pack().root());
     vectors.line("client", spec.client);
-    vectors.line("signed digest", Tag::JobSignature.hash(&[&id.0]));
-    vectors.bytes("signature", &samples::signed_job_spec().signature.0);
+    let BatchSignature { proof, signature } = samples::signed_job_spec().signature;
+    let root = proof.root(&id.0).expect("a proof");
+    vectors.line("root", root);
+    vectors.line("signed digest", Tag::JobBatch.hash(&[&root.0]));
+    vectors.bytes("signature", &signature.0);
 
     vectors.section("assignment");
     vectors.line("coordinator", assignment.coordinator);
-    vectors.line("signed digest", Tag::Assignment.hash(&[&assignment.to_bytes()]));
-    vectors.bytes("signature", &samples::signed_assignment().signature.0);
+    let BatchSignature { proof, signature } = samples::signed_assignment().signature;
+    let root = proof.root(&assignment.to_bytes()).expect("a proof");
+    vectors.line("root", root);
+    vectors.line("signed digest", Tag::AssignmentBatch.hash(&[&root.0]));
+    vectors.bytes("signature", &signature.0);
 
     vectors.section("result");
     vectors.line("hash", result.hash());
@@ -166,14 +172,15 @@ fn digests() {
     vectors.line("hash", body.hash());
     vectors.line("session key", blob_hash(b"certificate"));
     for (name, receipt) in [("batch", samples::signed_receipt()), ("alone", samples::lone_receipt())] {
-        let root = receipt.proof.root(&receipt.body.to_bytes()).expect("a proof");
+        let BatchSignature { proof, signature } = receipt.signature;
+        let root = proof.root(&receipt.body.to_bytes()).expect("a proof");
         let mut words = [0; 64];
         words[24..32].copy_from_slice(&samples::settlement().chain_id.to_be_bytes());
         words[44..].copy_from_slice(&samples::settlement().contract.0);
         vectors.section(&format!("signed-receipt.{name}"));
         vectors.line("root", root);
         vectors.line("signed digest", Tag::ReceiptBatch.hash(&[&words, &root.0]));
-        vectors.bytes("signature", &receipt.signature.0);
+        vectors.bytes("signature", &signature.0);
         vectors.line("executor", receipt.body.executor);
     }
 

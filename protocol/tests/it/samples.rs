@@ -5,12 +5,12 @@ use depx_protocol::merkle::Proof;
 use depx_protocol::receipt::commitment;
 use depx_protocol::wire::{
     BlobReply, Capabilities, ClientEvent, ControlMessage, GetBlob, Hello, LeaseMessage, LeaseReply, Offer,
-    RefuseReason, Reveal, Welcome,
+    RefuseReason, Reveal, Vote, Welcome,
 };
 use depx_protocol::{
     Address, Assignment, Blob, Canonical, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog,
     InferenceLeaf, InputFile, ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef,
-    OutputFile, Program, RawTensor, ReceiptBody, ReceiptBundle, ResultCore, Role, SecretKey, Settlement,
+    OutputFile, Program, RawTensor, ReceiptBody, ReceiptBundle, ResultCore, Role, SecretKey, Settlement, Sign,
     SignedAssignment, SignedJobSpec, SignedReceipt, Snapshot, SnapshotGlobal, Status, Tag, TensorPack, TensorType,
     VERSION, sign_batch,
 };
@@ -83,8 +83,14 @@ pub(crate) fn tensor_pack() -> TensorPack {
     TensorPack(vec![tensor(TensorType::F32, &[1, 2], &floats), tensor(TensorType::U8, &[], &[7])])
 }
 
+/// Three specs under one signature; [`signed_job_spec`] is the second.
+fn job_batch() -> Vec<SignedJobSpec> {
+    let numbered = |nonce| if nonce == 1 { job_spec() } else { JobSpec { nonce: [nonce; 16], ..job_spec() } };
+    Sign::sign_all((0..3).map(numbered).collect(), &client())
+}
+
 pub(crate) fn signed_job_spec() -> SignedJobSpec {
-    SignedJobSpec::sign(job_spec(), &client())
+    job_batch().swap_remove(1)
 }
 
 pub(crate) fn settlement() -> Settlement {
@@ -107,7 +113,8 @@ pub(crate) fn assignment() -> Assignment {
 }
 
 pub(crate) fn signed_assignment() -> SignedAssignment {
-    SignedAssignment::sign(assignment(), &coordinator())
+    let other = Assignment { attempt: 9, ..assignment() };
+    Sign::sign_all(vec![assignment(), other], &coordinator()).swap_remove(0)
 }
 
 /// What an item called: a write, which read memory, a call without memory, and one that ended the run.
@@ -231,14 +238,12 @@ pub(crate) fn lone_receipt() -> SignedReceipt {
     sign_batch(vec![receipt_body()], &settlement(), &executor()).swap_remove(0)
 }
 
+pub(crate) fn vote() -> Vote {
+    Vote { assignment: signed_assignment(), result: result_core(), salt: SALT, receipt: signed_receipt() }
+}
+
 pub(crate) fn bundle() -> ReceiptBundle {
-    ReceiptBundle {
-        job: signed_job_spec(),
-        assignment: signed_assignment(),
-        result: result_core(),
-        salt: SALT,
-        receipt: signed_receipt(),
-    }
+    vote().into_bundle(signed_job_spec())
 }
 
 pub(crate) fn hello(role: Role, capabilities: Option<Capabilities>) -> Hello {
@@ -324,7 +329,7 @@ pub(crate) fn all() -> Vec<Sample> {
         sample("client-event", "queued", ClientEvent::Queued { job: job_spec().id() }),
         sample("client-event", "dispatched", ClientEvent::Dispatched { executor: address }),
         sample("client-event", "no-show", ClientEvent::NoShow { executor: address, detail: detail() }),
-        sample("client-event", "vote", ClientEvent::Vote { bundle: Box::new(bundle()) }),
+        sample("client-event", "vote", ClientEvent::Vote { vote: Box::new(vote()) }),
         sample("client-event", "agreed", {
             let result = result_core().hash();
             ClientEvent::Agreed { result, dissenters: vec![address, client().address()], output_len: 1234 }

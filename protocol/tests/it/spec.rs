@@ -3,7 +3,7 @@
 use crate::samples;
 use depx_protocol::{
     Blob, Canonical, DecodeError, HostCallLog, InputFile, ItemOutput, JobInput, JobOutput, JobSpec, ModelRef,
-    OutputError, Program, ResultCore, SignedJobSpec, SpecError, Status,
+    OutputError, Program, ResultCore, Sign, SignedJobSpec, SpecError, Status,
 };
 
 type Fault = fn(&mut JobSpec);
@@ -110,6 +110,22 @@ fn unusual_specs_are_valid() {
         change(&mut spec);
         assert_eq!(spec.validate(), Ok(()), "case {number}");
     }
+}
+
+#[test]
+fn specs_under_one_signature_are_each_the_clients() {
+    let spec = |number: u8| JobSpec { nonce: [number; 16], ..samples::job_spec() };
+    for count in [1, 2, 3, 40] {
+        let signed = Sign::sign_all((0..count).map(spec).collect(), &samples::client());
+        for (number, signed) in (0..).zip(&signed) {
+            assert_eq!(signed.spec, spec(number));
+            assert_eq!(signed.verify(), Ok(spec(number).id()), "{number} of {count}");
+        }
+        let [first, .., last] = &signed[..] else { continue };
+        let exchanged = SignedJobSpec { spec: first.spec.clone(), signature: last.signature.clone() };
+        assert!(exchanged.verify().is_err(), "a place is for one spec");
+    }
+    assert!(JobSpec::sign_all(vec![], &samples::client()).is_empty());
 }
 
 #[test]

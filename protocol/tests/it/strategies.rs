@@ -3,13 +3,13 @@
 use depx_protocol::merkle::Proof;
 use depx_protocol::wire::{
     BlobReply, Capabilities, ClientEvent, ControlMessage, GetBlob, Hello, LeaseMessage, LeaseReply, Offer,
-    RefuseReason, Reveal, Welcome,
+    RefuseReason, Reveal, Vote, Welcome,
 };
 use depx_protocol::{
-    Address, Assignment, Blob, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog,
-    InferenceLeaf, InputFile, ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId, Limits, ModelRef,
-    OutputFile, Program, RawTensor, ReceiptBody, ReceiptBundle, ResultCore, Settlement, Signature, SignedAssignment,
-    SignedJobSpec, SignedReceipt, Snapshot, SnapshotGlobal, Status, TensorPack, TensorType,
+    Address, Assignment, BatchSignature, Blob, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf,
+    HostCallLog, InferenceLeaf, InputFile, ItemLeaf, ItemOutput, ItemPack, JobInput, JobOutput, JobSpec, LeaseId,
+    Limits, ModelRef, OutputFile, Program, RawTensor, ReceiptBody, ReceiptBundle, ResultCore, Settlement, Signature,
+    SignedAssignment, SignedJobSpec, SignedReceipt, Snapshot, SnapshotGlobal, Status, TensorPack, TensorType,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -49,6 +49,11 @@ fn hash() -> impl Strategy<Value = Hash> {
 
 fn address() -> impl Strategy<Value = Address> {
     any::<[u8; 20]>().prop_map(Address)
+}
+
+fn batch_signature() -> impl Strategy<Value = BatchSignature> {
+    let proof = (number(), number(), vec(hash(), 0..5)).prop_map(|(index, count, path)| Proof { index, count, path });
+    (proof, signature()).prop_map(|(proof, signature)| BatchSignature { proof, signature })
 }
 
 fn signature() -> impl Strategy<Value = Signature> {
@@ -141,7 +146,7 @@ pub(crate) fn job_spec() -> impl Strategy<Value = JobSpec> {
 }
 
 pub(crate) fn signed_job_spec() -> impl Strategy<Value = SignedJobSpec> {
-    (job_spec(), signature()).prop_map(|(spec, signature)| SignedJobSpec { spec, signature })
+    (job_spec(), batch_signature()).prop_map(|(spec, signature)| SignedJobSpec { spec, signature })
 }
 
 pub(crate) fn item_pack() -> impl Strategy<Value = ItemPack> {
@@ -187,7 +192,7 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
 }
 
 pub(crate) fn signed_assignment() -> impl Strategy<Value = SignedAssignment> {
-    (assignment(), signature()).prop_map(|(assignment, signature)| SignedAssignment { assignment, signature })
+    (assignment(), batch_signature()).prop_map(|(assignment, signature)| SignedAssignment { assignment, signature })
 }
 
 pub(crate) fn result_core() -> impl Strategy<Value = ResultCore> {
@@ -312,13 +317,16 @@ pub(crate) fn receipt_body() -> impl Strategy<Value = ReceiptBody> {
 }
 
 pub(crate) fn signed_receipt() -> impl Strategy<Value = SignedReceipt> {
-    let proof = (number(), number(), vec(hash(), 0..5)).prop_map(|(index, count, path)| Proof { index, count, path });
-    (receipt_body(), proof, signature()).prop_map(|(body, proof, signature)| SignedReceipt { body, proof, signature })
+    (receipt_body(), batch_signature()).prop_map(|(body, signature)| SignedReceipt { body, signature })
+}
+
+fn vote() -> impl Strategy<Value = Vote> {
+    (signed_assignment(), result_core(), any::<[u8; 32]>(), signed_receipt())
+        .prop_map(|(assignment, result, salt, receipt)| Vote { assignment, result, salt, receipt })
 }
 
 pub(crate) fn bundle() -> impl Strategy<Value = ReceiptBundle> {
-    (signed_job_spec(), signed_assignment(), result_core(), any::<[u8; 32]>(), signed_receipt())
-        .prop_map(|(job, assignment, result, salt, receipt)| ReceiptBundle { job, assignment, result, salt, receipt })
+    (signed_job_spec(), vote()).prop_map(|(job, vote)| vote.into_bundle(job))
 }
 
 fn channel_proof() -> impl Strategy<Value = ChannelProof> {
@@ -385,7 +393,7 @@ pub(crate) fn client_event() -> impl Strategy<Value = ClientEvent> {
         hash().prop_map(|job| ClientEvent::Queued { job }),
         address().prop_map(|executor| ClientEvent::Dispatched { executor }),
         (address(), reason()).prop_map(|(executor, detail)| ClientEvent::NoShow { executor, detail }),
-        bundle().prop_map(|bundle| ClientEvent::Vote { bundle: Box::new(bundle) }),
+        vote().prop_map(|vote| ClientEvent::Vote { vote: Box::new(vote) }),
         (hash(), vec(address(), 0..=7), number()).prop_map(|(result, dissenters, output_len)| ClientEvent::Agreed {
             result,
             dissenters,

@@ -204,8 +204,11 @@ async fn a_blob_that_does_not_match_its_hash_costs_the_lease_and_nothing_else() 
             let (mut send, mut receive) = guest.connection.open_bi().await.expect("the connection is there");
             let offer = Offer { job: job.clone(), assignment: SignedAssignment::sign(assignment(&job), &key(1)) };
             write_frame(&mut send, &offer).await.expect("the node reads");
-            assert_eq!(read_frame::<LeaseMessage>(&mut receive).await.expect("an answer"), LeaseMessage::Accept);
-            read_frame::<LeaseMessage>(&mut receive).await.expect("an outcome")
+            // A node that is quick does not say first that it accepts.
+            match read_frame(&mut receive).await.expect("an answer") {
+                LeaseMessage::Accept => read_frame(&mut receive).await.expect("an outcome"),
+                outcome => outcome,
+            }
         };
         let outcome = tokio::select! {
             outcome = timeout(PATIENCE, lease) => outcome.expect("in time"),
@@ -216,7 +219,7 @@ async fn a_blob_that_does_not_match_its_hash_costs_the_lease_and_nothing_else() 
                 assert!(detail.contains(sentence), "{detail}");
                 assert!(node.abandoned().await.contains(sentence));
             }
-            LeaseMessage::Commit { .. } if !forge => {}
+            LeaseMessage::Reveal(_) if !forge => {}
             other => panic!("forged {forge}: the node said {other:?}"),
         }
     }
