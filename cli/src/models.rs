@@ -117,7 +117,7 @@ fn add(global: &Global, registry: &Registry, args: &AddArgs) -> Result<ExitCode>
         name: args.name.clone(),
         version: args.model_version.clone(),
         licence: args.licence.clone(),
-        sha256: Blob::of(&onnx).hash.to_string(),
+        blake3: Blob::of(&onnx).hash.to_string(),
         bytes: onnx.len() as u64,
         opset: info.opset,
         inputs: info.inputs.iter().map(|input| format!("{} {input}", input.name)).collect(),
@@ -137,7 +137,7 @@ fn list(global: &Global, registry: &Registry) -> Result<ExitCode> {
             let classes: Vec<_> = manifest.golden.results.iter().map(|result| result.class.as_str()).collect();
             format!(
                 "{}  {}  {} bytes  {}  {} fuel  {}",
-                &manifest.sha256[..16],
+                &manifest.blake3[..16],
                 manifest.title(),
                 show::grouped(manifest.bytes),
                 classes.join(" "),
@@ -161,11 +161,11 @@ fn inspect(global: &Global, registry: &Registry, NameArgs { model }: &NameArgs) 
         specs.iter().map(|spec| format!("{} {spec}", spec.name)).collect()
     };
     let (hash, inputs, outputs) = (Blob::of(&onnx).hash.to_string(), ports(&info.inputs), ports(&info.outputs));
-    let value = json!({"sha256": hash, "bytes": onnx.len(), "opset": info.opset, "inputs": inputs, "outputs": outputs,
+    let value = json!({"blake3": hash, "bytes": onnx.len(), "opset": info.opset, "inputs": inputs, "outputs": outputs,
         "fuel": info.fuel, "nodes": info.nodes, "weight_bytes": info.weight_bytes});
     show::line(global, &value, || {
         format!(
-            "sha256   {hash}\nbytes    {}\nopset    {}\nnodes    {}\ninputs   {}\noutputs  {}\nfuel     {}",
+            "blake3   {hash}\nbytes    {}\nopset    {}\nnodes    {}\ninputs   {}\noutputs  {}\nfuel     {}",
             show::grouped(onnx.len() as u64),
             info.opset,
             info.nodes,
@@ -186,10 +186,10 @@ fn tell(global: &Global, manifest: &Manifest) {
             .map(|result| format!("{} {} (profile {})", result.class, &result.output[..16], &result.profile[..8]))
             .collect();
         format!(
-            "model    {}, {}\nsha256   {}\nbytes    {}\nopset    {}\ninputs   {}\noutputs  {}\nfuel     {}\ngolden   {}",
+            "model    {}, {}\nblake3   {}\nbytes    {}\nopset    {}\ninputs   {}\noutputs  {}\nfuel     {}\ngolden   {}",
             manifest.title(),
             manifest.licence,
-            manifest.sha256,
+            manifest.blake3,
             show::grouped(manifest.bytes),
             manifest.opset,
             manifest.inputs.join(", "),
@@ -213,7 +213,7 @@ fn verify(global: &Global, registry: &Registry, args: &VerifyArgs) -> Result<Exi
     for manifest in wanted {
         let checks = check(&runtime, registry, &manifest)?;
         for (class, verdict) in checks {
-            let value = json!({"model": manifest.title(), "sha256": manifest.sha256, "class": class, "verdict": verdict.word()});
+            let value = json!({"model": manifest.title(), "blake3": manifest.blake3, "class": class, "verdict": verdict.word()});
             show::line(global, &value, || format!("{}: {} {class}", verdict.word(), manifest.title()));
             if verdict == Verdict::Different {
                 code = ExitCode::FAILURE;

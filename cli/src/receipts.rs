@@ -162,7 +162,7 @@ impl ReplayArgs {
                 Some(content) => content.clone(),
                 None => on_disk().map(bytes::Bytes::from).with_context(|| {
                     format!(
-                        "the job needs its {role}, the file with SHA-256 {} ({} bytes); give it with --blob",
+                        "the job needs its {role}, the file with BLAKE3 hash {} ({} bytes); give it with --blob",
                         blob.hash, blob.len
                     )
                 })?,

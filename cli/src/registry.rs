@@ -17,7 +17,7 @@ pub(crate) struct Manifest {
     pub(crate) version: String,
     pub(crate) licence: String,
     /// The ONNX file.
-    pub(crate) sha256: String,
+    pub(crate) blake3: String,
     pub(crate) bytes: u64,
     /// The version of ONNX's operators that it uses.
     pub(crate) opset: i64,
@@ -32,7 +32,7 @@ pub(crate) struct Manifest {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Golden {
-    /// SHA-256 of the encoded tensors.
+    /// BLAKE3 of the encoded tensors.
     pub(crate) input: String,
     pub(crate) results: Vec<GoldenResult>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Golden {
 pub(crate) struct GoldenResult {
     pub(crate) class: String,
     pub(crate) profile: String,
-    /// SHA-256 of the encoded tensors.
+    /// BLAKE3 of the encoded tensors.
     pub(crate) output: String,
 }
 
@@ -90,7 +90,7 @@ impl Registry {
         let named = |manifest: &Manifest| {
             manifest.name == name
                 || manifest.title() == name
-                || name.len() >= SHORT && manifest.sha256.starts_with(name)
+                || name.len() >= SHORT && manifest.blake3.starts_with(name)
         };
         let mut found: Vec<_> = self.all()?.into_iter().filter(named).collect();
         if let [a, b, ..] = &found[..] {
@@ -101,7 +101,7 @@ impl Registry {
 
     /// The ONNX file.
     pub(crate) fn onnx(&self, manifest: &Manifest) -> Result<Bytes> {
-        self.read(manifest, "onnx", &manifest.sha256)
+        self.read(manifest, "onnx", &manifest.blake3)
     }
 
     /// The golden item.
@@ -117,7 +117,7 @@ impl Registry {
         );
         if let Some(other) = self.all()?.iter().find(|other| other.title() == manifest.title()) {
             ensure!(
-                other.sha256 == manifest.sha256,
+                other.blake3 == manifest.blake3,
                 "{} is another model already; give this one another version",
                 other.title()
             );
@@ -140,7 +140,7 @@ impl Registry {
     }
 
     fn path(&self, manifest: &Manifest, extension: &str) -> PathBuf {
-        self.0.join(format!("{}.{extension}", manifest.sha256))
+        self.0.join(format!("{}.{extension}", manifest.blake3))
     }
 
     fn read(&self, manifest: &Manifest, extension: &str, hash: &str) -> Result<Bytes> {

@@ -1,7 +1,7 @@
 //! The node's chain of receipts: numbered, linked, and signed, everything that is waiting under one signature, so that an idle node
 //! signs at once and a busy one signs many for the price of one.
 
-use depx_protocol::{Hash, ReceiptBody, SecretKey, Settlement, SignedReceipt, blob_hash, sign_batch};
+use depx_protocol::{Hash, ReceiptBody, SecretKey, Settlement, SignedReceipt, sha256, sign_batch};
 use depx_transport::Together;
 use std::fs::File;
 use std::io::Read;
@@ -95,7 +95,7 @@ impl Head {
     /// One line of a fixed length: number, hash, and a check on both.
     fn to_line(self) -> String {
         let content = format!("{:020} {}", self.next, self.previous);
-        format!("{content} {}\n", blob_hash(content.as_bytes()).short())
+        format!("{content} {}\n", sha256(content.as_bytes()).short())
     }
 
     fn from_line(line: &str) -> Option<Self> {
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn head(next: u64) -> Head {
-        Head { next, previous: blob_hash(&next.to_be_bytes()) }
+        Head { next, previous: sha256(&next.to_be_bytes()) }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! SHA-256 under domain tags.
+//! SHA-256 under domain tags, and BLAKE3 for the names of blobs.
 
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-/// A SHA-256 digest; 32 bytes.
+/// A digest of 32 bytes: BLAKE3 where it names a blob, SHA-256 everywhere else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Hash(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
@@ -151,7 +151,13 @@ impl Tag {
     }
 }
 
-/// The name of a blob: plain SHA-256 of its bytes, so that `sha256sum` gives the same.
+/// The name of a blob: plain BLAKE3 of its bytes, so that `b3sum` gives the same, and any part of the blob can be verified
+/// with the tree that this is the root of.
 pub fn blob_hash(bytes: &[u8]) -> Hash {
+    Hash(blake3::hash(bytes).into())
+}
+
+/// Plain SHA-256, without a tag: what others compute too, such as the fingerprint of a certificate.
+pub fn sha256(bytes: &[u8]) -> Hash {
     Hash(Sha256::digest(bytes).into())
 }

@@ -310,11 +310,11 @@ use pure as curve;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hash::blob_hash;
+    use crate::hash::sha256;
 
     /// 32 bytes that look random and are the same in every run.
     fn bytes(label: &str, index: u32) -> [u8; 32] {
-        blob_hash(format!("{label} {index}").as_bytes()).0
+        sha256(format!("{label} {index}").as_bytes()).0
     }
 
     #[test]

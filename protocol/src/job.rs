@@ -9,7 +9,6 @@ use crate::{VERSION, merkle};
 use minicbor::bytes::ByteVec;
 use minicbor::encode::{self, Encoder};
 use minicbor::{Decode, Encode};
-use sha2::{Digest, Sha256};
 use std::convert::Infallible;
 
 /// A job, complete: with the blobs that it names, any node can execute it and gets the same result.
@@ -59,7 +58,7 @@ pub struct JobSpec {
 /// Content named by its hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Encode, Decode)]
 pub struct Blob {
-    /// Plain SHA-256 of the content.
+    /// Plain BLAKE3 of the content.
     #[n(0)]
     pub hash: Hash,
     /// Length of the content in bytes.
@@ -193,7 +192,7 @@ impl ItemPack {
 /// Hashes the items of an input one by one, as they stand in the blob that it names.
 #[derive(Clone, Debug)]
 pub struct InputHasher {
-    hasher: Sha256,
+    hasher: blake3::Hasher,
     len: u64,
     packed: bool,
 }
@@ -202,14 +201,14 @@ impl InputHasher {
     /// For as many items as `input` states.
     pub fn new(input: &JobInput) -> Self {
         match input {
-            JobInput::Compute(_) => Self { hasher: Sha256::new(), len: 0, packed: false },
+            JobInput::Compute(_) => Self { hasher: blake3::Hasher::new(), len: 0, packed: false },
             JobInput::Batch { items, .. } => Self::pack(*items),
         }
     }
 
     /// For an [`ItemPack`] of so many items.
     pub fn pack(items: u64) -> Self {
-        let mut this = Self { hasher: Sha256::new(), len: 0, packed: true };
+        let mut this = Self { hasher: blake3::Hasher::new(), len: 0, packed: true };
         this.head(|encoder| encoder.array(items).map(|_| ()));
         this
     }

@@ -31,7 +31,7 @@ pub use bundle::{BundleError, ReceiptBundle, Verified};
 pub use calls::{HostCallLeaf, HostCallLog};
 pub use cbor::{Canonical, DecodeError};
 pub use consensus::{Consistency, Decision, Tally};
-pub use hash::{Hash, Tag, blob_hash};
+pub use hash::{Hash, Tag, blob_hash, sha256};
 pub use identity::{Address, ChannelProof, IdentityError, Role, SecretKey, Signature};
 pub use job::{
     Blob, DeterminismClass, InputFile, InputHasher, ItemPack, JobInput, JobSpec, Limits, ModelRef, Program,

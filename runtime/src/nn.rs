@@ -247,7 +247,7 @@ mod tests {
         assert_ne!(flat, tensors_hash(&[tensor(&[4]), tensor(&[4])]));
         let mut description = Sha256::digest(b"depx/tensors/v1").to_vec();
         description.extend_from_slice(b"\0\0\0\x01\x03\0\0\0\x01\0\0\0\x04\0\0\0\0\0\0\0\x04\x01\x02\x03\x04");
-        assert_eq!(flat, depx_protocol::blob_hash(&description));
+        assert_eq!(flat, depx_protocol::sha256(&description));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! QUIC endpoints with the project's limits.
 
 use crate::tls::SelfSigned;
-use depx_protocol::{Hash, blob_hash};
+use depx_protocol::{Hash, sha256};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,7 +46,7 @@ pub enum EndpointError {
 /// An endpoint that accepts connections speaking one of `protocols` at `address`.
 pub fn server_endpoint(address: SocketAddr, protocols: &[&[u8]]) -> Result<(Endpoint, Certificate), EndpointError> {
     let identity = SelfSigned::generate()?;
-    let certificate = blob_hash(&identity.certificate);
+    let certificate = sha256(&identity.certificate);
     let tls = QuicServerConfig::try_from(identity.server(protocols)?)?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
     config.transport_config(transport());
@@ -57,7 +57,7 @@ pub fn server_endpoint(address: SocketAddr, protocols: &[&[u8]]) -> Result<(Endp
 /// An endpoint that dials and speaks `protocol`.
 pub fn client_endpoint(protocol: &[u8]) -> Result<(Endpoint, Certificate), EndpointError> {
     let identity = SelfSigned::generate()?;
-    let certificate = blob_hash(&identity.certificate);
+    let certificate = sha256(&identity.certificate);
     let tls = QuicClientConfig::try_from(identity.client(protocol)?)?;
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(transport());

@@ -15,7 +15,7 @@ pub(crate) const ENTRIES: &[Entry] = &[Entry {
     name: "sandbox.cold_start",
     unit: "ms",
     goal: Goal::AtMost(1.0),
-    baseline: "SHA-256 of the module alone, ms",
+    baseline: "BLAKE3 of the module alone, ms",
     method: "A job whose module of about 1.2 MB (`bench/kernels/src/bin/application.rs`: a real program with its libraries) has its artifact \
              on disk, in the page cache, and a `_start` that returns at once, in a runtime that has not seen it: read, verify, load, \
              link, instantiate, run, derive the result. The module's hash is known from its transfer.",

@@ -12,7 +12,7 @@ pub(crate) const ENTRIES: &[Entry] = &[Entry {
     name: "sandbox.prepare",
     unit: "MB/s",
     goal: Goal::AtLeast(100.0),
-    baseline: "SHA-256 of the same module, MB/s",
+    baseline: "BLAKE3 of the same module, MB/s",
     method: "Validation and instrumentation, without compilation, of a module of about 1.2 MB (`bench/kernels/src/bin/application.rs`), in \
              processor time of one thread.",
 }];

@@ -18,7 +18,7 @@ fn models_are_kept_by_hash_with_what_they_must_compute() {
     let golden = added["golden"]["results"].as_array().expect("a list");
     assert_eq!(golden.iter().map(|result| result["class"].as_str()).collect::<Vec<_>>(), [Some("D1"), Some("D2")]);
     assert_eq!(machine.json(["models", "list"]), added);
-    for name in ["digits", "digits@1", &added["sha256"].as_str().expect("a hash")[..12]] {
+    for name in ["digits", "digits@1", &added["blake3"].as_str().expect("a hash")[..12]] {
         assert_eq!(machine.json(["models", "inspect", name]), added);
     }
     let verified = machine.run(["models", "verify"]);
@@ -61,7 +61,7 @@ fn a_machine_on_which_a_model_gives_something_else_is_told_so() {
     let images = std::fs::read(IMAGES).expect("it is there");
     machine.write("image.npy", array("1, 1, 8, 8", &images[..64]));
     let added = machine.json(["models", "add", "--name", "digits", "--licence", "MIT", MODEL]);
-    let hash = added["sha256"].as_str().expect("a hash");
+    let hash = added["blake3"].as_str().expect("a hash");
     let [manifest, checked] =
         ["json", "checked"].map(|extension| machine.path(&format!("home/models/{hash}.{extension}")));
     let golden = added["golden"]["results"][0]["output"].as_str().expect("a hash");

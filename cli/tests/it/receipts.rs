@@ -36,7 +36,9 @@ fn replay_needs_every_blob_and_says_which() {
     let needs = |role: &str, name: &str| {
         let length = std::fs::metadata(machine.path(name)).expect("it is there").len();
         let hash = hash(name);
-        format!("error: the job needs its {role}, the file with SHA-256 {hash} ({length} bytes); give it with --blob\n")
+        format!(
+            "error: the job needs its {role}, the file with BLAKE3 hash {hash} ({length} bytes); give it with --blob\n"
+        )
     };
     let cases: [(&[&str], _, _); 3] = [
         (&[], "module", "echo.wasm"),

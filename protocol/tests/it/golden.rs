@@ -3,7 +3,7 @@
 
 use crate::samples;
 use depx_protocol::receipt::commitment;
-use depx_protocol::{Address, BatchSignature, Canonical, Hash, JobSpec, SecretKey, Tag, blob_hash, merkle, wire};
+use depx_protocol::{Address, BatchSignature, Canonical, Hash, JobSpec, SecretKey, Tag, merkle, sha256, wire};
 use std::fmt::{Display, Write};
 use std::path::PathBuf;
 
@@ -170,7 +170,7 @@ fn digests() {
 
     vectors.section("receipt");
     vectors.line("hash", body.hash());
-    vectors.line("session key", blob_hash(b"certificate"));
+    vectors.line("session key", sha256(b"certificate"));
     for (name, receipt) in [("batch", samples::signed_receipt()), ("alone", samples::lone_receipt())] {
         let BatchSignature { proof, signature } = receipt.signature;
         let root = proof.root(&receipt.body.to_bytes()).expect("a proof");

@@ -210,7 +210,7 @@ pub(crate) fn receipt_body() -> ReceiptBody {
         lease,
         attempt,
         executor,
-        session_key: Blob::of(b"certificate").hash,
+        session_key: depx_protocol::sha256(b"certificate"),
         commit: commitment(&job, &lease, &executor, &result, &SALT),
         sequence: 41,
         previous: Tag::Receipt.hash(&[b"the receipt before"]),

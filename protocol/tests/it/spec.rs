@@ -252,11 +252,11 @@ fn no_output_without_files_has_the_hash_of_one_with_files() {
     let mut leaves = vec![&b""[..]];
     leaves.extend(files.iter().flat_map(|file| [file.path.as_bytes(), &file.content]));
     let levels = depx_protocol::merkle::proofs(&leaves);
-    let node = |left: &[u8], right: &[u8]| depx_protocol::blob_hash(&[&[1][..], left, right].concat()).0;
-    let last = depx_protocol::blob_hash(&[&[0][..], leaves[2]].concat()).0;
+    let node = |left: &[u8], right: &[u8]| depx_protocol::sha256(&[&[1][..], left, right].concat()).0;
+    let last = depx_protocol::sha256(&[&[0][..], leaves[2]].concat()).0;
     let head = node(&levels[2].path[0].0, &last);
-    let tag = depx_protocol::blob_hash(depx_protocol::Tag::Tree.text().as_bytes());
+    let tag = depx_protocol::sha256(depx_protocol::Tag::Tree.text().as_bytes());
     let preimage = [&tag.0[..], &3u64.to_be_bytes(), &head].concat();
-    assert_eq!(depx_protocol::blob_hash(&preimage), with_files, "this is such a text");
+    assert_eq!(depx_protocol::sha256(&preimage), with_files, "this is such a text");
     assert_ne!(ItemOutput::output_hash(&preimage, &[]), with_files);
 }

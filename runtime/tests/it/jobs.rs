@@ -139,9 +139,9 @@ fn results_never_change() {
         profile 244a0b6af9fb89a6d3cadfdf86b435b4d93c7d40c63c62b15153a9802a4ca97e
         fuel 430458
         pages 5
-        output 966 bytes, 3e4f816e36ec5f06d0517a089262b946d76c89c11d15cf64f7ca16223262dd43
-        items 0b6f94b44ee0a89beb2a49c1407a342fea46124d5cb3f505e31765e958abb671
-        result 8756dce0fd813a2908b0b58a336a1567b3cbd2c603db356ac22f23fd23011b9e
+        output 966 bytes, 0ab8e398af0591163a531f4f2574509220fd3fb20ecb64baded3c64a4a39c025
+        items 0460ccfe1c9af4b61a5570f1919f668bf01af7ce469ffbf688d9a7b9fa9eb37c
+        result 2177f2d85bb878787c98481490f18ae92a638bcc24901749ca76cc6107009bca
     "#]]
     .assert_eq(&summary);
 }

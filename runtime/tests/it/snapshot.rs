@@ -182,10 +182,10 @@ fn the_hash_is_over_module_memory_and_globals() {
 fn snapshots_never_change() {
     let core = run(&RUNTIME, JobBuilder::new(&wat(EVERYTHING)).batch(["one", "two"])).core;
     expect_test::expect![[r#"
-        snapshot 981d1b92c908ef3f3f890004d3242a2b070160301b2648a4bd2170bc48bbf9f9
+        snapshot 4e4bf7c50d56833278ff4865ef0c591a2f3f1832f513375862610fcbbd884a5d
         snapshot fuel 133706
         fuel 1330128
-        result 4d41f88370d743c9a5a232cf2c190bffef7fee0680e0ef697aebdaabfe8c8d28
+        result c23933f36e18fb28fef82ea96b53611cd321de29d89dea899854c34de6762e82
     "#]]
     .assert_eq(&format!(
         "snapshot {}\nsnapshot fuel {}\nfuel {}\nresult {}\n",

@@ -12,7 +12,7 @@ use super::{Function, instrument};
 use crate::engine::{Allocation, EXECUTION_STACK, EngineOptions, Optimize, engine, reference_engine};
 use crate::validate::validate;
 use depx_host_abi::{exports, stack};
-use depx_protocol::blob_hash;
+use depx_protocol::sha256;
 use std::fmt;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -132,9 +132,8 @@ fn run_everywhere(metered: &[u8], fuel: i64) -> Run {
 /// with another architecture.
 fn record(name: &str, runs: &[(u64, Run)]) {
     let Some(folder) = std::env::var_os("DEPX_CORPUS") else { return };
-    let line = |(seed, run): &(u64, Run)| {
-        format!("{name}-{seed:03} {} {} {:?}\n", blob_hash(&run.memory), run.fuel, run.ended)
-    };
+    let line =
+        |(seed, run): &(u64, Run)| format!("{name}-{seed:03} {} {} {:?}\n", sha256(&run.memory), run.fuel, run.ended);
     std::fs::write(Path::new(&folder).join(name), runs.iter().map(line).collect::<String>()).unwrap();
 }
 
