@@ -6,6 +6,7 @@ use crate::{Global, identity, show};
 use anyhow::Result;
 use depx_coordinator::{Coordinator, CoordinatorConfig, CoordinatorEvent};
 use depx_protocol::Settlement;
+use depx_transport::BlobStore;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,9 @@ pub(crate) struct CoordinatorArgs {
     /// Where its key and blobs are kept [default: HOME/coordinator]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// GiB that blobs may take on the disk; what was used the longest ago goes first
+    #[arg(long, value_name = "N", default_value_t = BlobStore::QUOTA >> 30, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    blob_quota: u64,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     follow_stdin: bool,
@@ -32,6 +36,7 @@ pub(crate) fn coordinator(global: &Global, args: CoordinatorArgs) -> Result<Exit
     let address = key.address();
     let config = CoordinatorConfig {
         data,
+        blob_quota: args.blob_quota << 30,
         listen: args.listen,
         heartbeat: CoordinatorConfig::HEARTBEAT,
         queue_timeout: CoordinatorConfig::QUEUE_TIMEOUT,

@@ -6,6 +6,7 @@ use crate::{Global, identity, local, show};
 use anyhow::{Context, Result};
 use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
 use depx_protocol::Limits;
+use depx_transport::BlobStore;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +21,9 @@ pub(crate) struct NodeArgs {
     /// Where its key, blobs and receipt chain are kept [default: HOME/node]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// GiB that blobs may take on the disk; what was used the longest ago goes first
+    #[arg(long, value_name = "N", default_value_t = BlobStore::QUOTA >> 30, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    blob_quota: u64,
     /// Jobs executed at a time [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_SLOTS))]
     slots: Option<u32>,
@@ -72,6 +76,7 @@ pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
     let workers = local::workers(global, &data, limits, args.allow_weak_sandbox)?;
     let config = NodeConfig {
         data,
+        blob_quota: args.blob_quota << 30,
         coordinator: args.coordinator.resolve()?,
         coordinator_address: args.coordinator.address,
         slots,

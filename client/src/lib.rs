@@ -3,16 +3,19 @@
 //! The coordinator is not trusted to count: the client checks every receipt itself, that enough different executors signed the
 //! result it is told, and that the output is the one that they signed.
 
+mod offers;
+
 use bytes::Bytes;
 use depx_protocol::wire::{ALPN_CLIENT, ClientEvent};
 use depx_protocol::{
-    Address, BundleError, Hash, JobOutput, JobSpec, OutputError, ReceiptBundle, ResultCore, SecretKey, SignedJobSpec,
-    SpecError,
+    Address, Blob, BundleError, Hash, JobOutput, JobSpec, OutputError, ReceiptBundle, ResultCore, SecretKey,
+    SignedJobSpec, SpecError,
 };
 use depx_transport::{
     Dialled, EndpointError, FrameError, GreetingError, Together, bounded, client_endpoint, dial, read_bytes,
-    read_frame, signer, write_bytes, write_frame,
+    read_frame, signer, write_frame,
 };
+use offers::Offers;
 use quinn::{ConnectionError, Endpoint, VarInt};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -113,6 +116,7 @@ pub struct Client {
     dialled: Dialled,
     coordinator: Address,
     specs: Together<JobSpec, SignedJobSpec>,
+    offers: Offers,
 }
 
 impl Client {
@@ -120,7 +124,8 @@ impl Client {
     pub async fn connect(remote: SocketAddr, coordinator: Address, key: SecretKey) -> Result<Self, ClientError> {
         let (endpoint, _) = client_endpoint(ALPN_CLIENT)?;
         let dialled = dial(&endpoint, remote, coordinator, &key, None).await?;
-        Ok(Self { endpoint, dialled, coordinator, specs: signer(key) })
+        let offers = Offers::serve(dialled.connection.clone());
+        Ok(Self { endpoint, dialled, coordinator, specs: signer(key), offers })
     }
 
     /// Submits a job, sends what the coordinator lacks of `blobs`, and waits for the result. Any number of jobs may be under way at once.
@@ -132,6 +137,9 @@ impl Client {
     ) -> Result<Completed, ClientError> {
         spec.validate()?;
         let (quorum, job) = (spec.consistency.quorum(), spec.id());
+        // Before the coordinator can ask.
+        let offer = |blob: &Blob| Some(self.offers.offer(*blob, blobs.get(&blob.hash)?.clone()));
+        let mut offers: Vec<_> = spec.blobs().filter_map(offer).collect();
         let signed = self.specs.ask(spec).await.ok_or(ClientError::Unsigned)?;
         let (mut send, mut receive) = self.dialled.connection.open_bi().await?;
         write_frame(&mut send, &signed).await?;
@@ -139,12 +147,14 @@ impl Client {
         loop {
             match read_frame(&mut receive).await? {
                 ClientEvent::Need { blobs: needed } => {
-                    for blob in needed {
-                        let content = blobs.get(&blob.hash).ok_or(ClientError::MissingBlob(blob.hash))?;
-                        write_bytes(&mut send, content.clone()).await?;
+                    if let Some(missing) = needed.iter().find(|blob| !blobs.contains_key(&blob.hash)) {
+                        return Err(ClientError::MissingBlob(missing.hash));
                     }
                 }
-                ClientEvent::Queued { job: queued } if queued == job => on_event(JobEvent::Queued),
+                ClientEvent::Queued { job: queued } if queued == job => {
+                    offers.clear();
+                    on_event(JobEvent::Queued);
+                }
                 ClientEvent::Queued { .. } => return Err(ClientError::Unexpected),
                 ClientEvent::Dispatched { executor } => on_event(JobEvent::Dispatched { executor }),
                 ClientEvent::NoShow { executor, detail } => {

@@ -1,24 +1,23 @@
 //! A client's connection: each of its streams is one job.
 
 use crate::job::{Agreed, Progress};
-use crate::{CoordinatorEvent, REPLAY_WINDOW_MS, Shared, job};
+use crate::{CoordinatorEvent, REPLAY_WINDOW_MS, Shared, TRANSFERS, job};
 use bytes::Bytes;
 use depx_protocol::wire::{ClientEvent, frame};
 use depx_protocol::{Address, Blob, Hash, SignedJobSpec, SpecError};
 use depx_transport::{
-    BlobError, FrameError, Guest, bounded, chain, read_bytes, read_frame, unix_ms, write_bytes, write_frame,
+    BlobStore, FetchError, FrameError, Guest, Pin, bounded, chain, fetch, read_frame, unix_ms, write_bytes, write_frame,
 };
-use quinn::{RecvStream, SendStream};
+use quinn::{Connection, RecvStream, SendStream};
 use std::collections::HashSet;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-/// The largest blob that a client may upload.
-const MAX_BLOB: u64 = 1 << 30;
 /// Events wait so long for others: a short job is told in one message.
 const TOGETHER: Duration = Duration::from_millis(2);
 /// Events that may wait for a client that reads slowly; then the job waits with them.
@@ -35,32 +34,43 @@ enum SubmitError {
     Window(u64),
     #[error("this very job was submitted before; make a new spec with another nonce to run it again")]
     Replayed,
-    #[error("cannot store the job's blobs")]
-    Blobs(#[from] BlobError),
-    #[error("the upload broke off")]
+    #[error("the job's blobs cannot be had")]
+    Blobs(#[from] FetchError),
+    #[error("the conversation broke off")]
     Frame(#[from] FrameError),
 }
 
 /// Serves a client for as long as it is there.
 pub(crate) async fn serve(shared: &Arc<Shared>, guest: Guest) {
-    let client = guest.address;
+    let client = Arc::new(Uploader {
+        address: guest.address,
+        connection: guest.connection.clone(),
+        transfers: Arc::new(Semaphore::new(TRANSFERS)),
+    });
     while let Ok((send, receive)) = guest.connection.accept_bi().await {
-        let shared = shared.clone();
+        let (shared, client) = (shared.clone(), client.clone());
         tokio::spawn(async move {
-            if let Err(error) = submission(&shared, client, send, receive).await {
-                tracing::debug!(%client, error = chain(&error), "a submission broke off");
+            if let Err(error) = submission(&shared, &client, send, receive).await {
+                tracing::debug!(client = %client.address, error = chain(&error), "a submission broke off");
             }
         });
     }
 }
 
+/// Whom a job's blobs come from.
+struct Uploader {
+    address: Address,
+    connection: Connection,
+    transfers: Arc<Semaphore>,
+}
+
 async fn submission(
     shared: &Arc<Shared>,
-    client: Address,
+    client: &Uploader,
     mut send: SendStream,
     mut receive: RecvStream,
 ) -> Result<(), FrameError> {
-    let (job, spec) = match admit(shared, client, &mut send, &mut receive).await {
+    let (job, spec, _pins) = match admit(shared, client, &mut send, &mut receive).await {
         Ok(admitted) => admitted,
         Err(error) => return write_frame(&mut send, &ClientEvent::Failed { reason: bounded(&chain(&error)) }).await,
     };
@@ -132,18 +142,18 @@ impl Untold {
     }
 }
 
-/// Reads a signed spec, checks it, and pulls the blobs that are not here yet.
+/// Reads a signed spec, checks it, and pulls the blobs that are not here yet. They stay for as long as the pins live.
 async fn admit(
     shared: &Shared,
-    client: Address,
+    client: &Uploader,
     send: &mut SendStream,
     receive: &mut RecvStream,
-) -> Result<(Hash, SignedJobSpec), SubmitError> {
+) -> Result<(Hash, SignedJobSpec, Vec<Pin>), SubmitError> {
     let signed: SignedJobSpec = read_frame(receive).await?;
     let job = signed.verify()?;
     let spec = &signed.spec;
-    if spec.client != client {
-        return Err(SubmitError::Client { named: spec.client, connected: client });
+    if spec.client != client.address {
+        return Err(SubmitError::Client { named: spec.client, connected: client.address });
     }
     let now_ms = unix_ms();
     let off_ms = now_ms.abs_diff(spec.created_ms);
@@ -154,23 +164,31 @@ async fn admit(
         return Err(SubmitError::Replayed);
     }
     let mut named = HashSet::new();
-    let missing = |blob: &&Blob| named.insert(blob.hash) && !shared.blobs.contains(&blob.hash);
-    let blobs: Vec<Blob> = spec.blobs().filter(missing).copied().collect();
-    if !blobs.is_empty() {
-        write_frame(send, &ClientEvent::Need { blobs: blobs.clone() }).await?;
+    let blobs: Vec<Blob> = spec.blobs().filter(|blob| named.insert(**blob)).copied().collect();
+    let pins = blobs.iter().map(|blob| shared.blobs.pin(blob)).collect();
+    let missing: Vec<Blob> = blobs.into_iter().filter(|blob| !shared.blobs.contains(blob)).collect();
+    if !missing.is_empty() {
+        write_frame(send, &ClientEvent::Need { blobs: missing.clone() }).await?;
+        client.pull(&shared.blobs, missing).await?;
     }
-    for blob in blobs {
-        let content = read_bytes(receive, blob.len, MAX_BLOB).await?;
-        store(shared, blob, content).await?;
-    }
-    Ok((job, signed))
+    Ok((job, signed, pins))
 }
 
-async fn store(shared: &Shared, blob: Blob, content: Bytes) -> Result<(), BlobError> {
-    let store = shared.blobs.clone();
-    match tokio::task::spawn_blocking(move || store.put(&blob, content)).await {
-        Ok(stored) => stored,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+impl Uploader {
+    /// Fetches blobs, a few at a time.
+    async fn pull(&self, store: &BlobStore, blobs: Vec<Blob>) -> Result<(), FetchError> {
+        let mut pulling = JoinSet::new();
+        for blob in blobs {
+            let (store, connection, transfers) = (store.clone(), self.connection.clone(), self.transfers.clone());
+            pulling.spawn(async move {
+                let _turn = transfers.acquire_owned().await;
+                fetch(&store, &blob, &connection).await
+            });
+        }
+        while let Some(pulled) = pulling.join_next().await {
+            pulled.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        }
+        Ok(())
     }
 }
 

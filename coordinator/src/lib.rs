@@ -28,6 +28,8 @@ use tokio::sync::Semaphore;
 pub struct CoordinatorConfig {
     /// Where blobs are kept.
     pub data: PathBuf,
+    /// Bytes that blobs may take on the disk.
+    pub blob_quota: u64,
     /// Where to listen, UDP. Port 0 takes any free one.
     pub listen: SocketAddr,
     /// How often nodes should send a heartbeat.
@@ -47,6 +49,8 @@ impl CoordinatorConfig {
 
 /// Connections at most: a bound on memory, far above what one coordinator serves.
 const MAX_CONNECTIONS: usize = 10_000;
+/// Blobs that travel over one connection at a time, each in two windows of memory; others wait.
+const TRANSFERS: usize = 8;
 /// A job spec is accepted so long before or after its client made it.
 const REPLAY_WINDOW_MS: u64 = 5 * 60 * 1000;
 
@@ -116,7 +120,7 @@ struct Shared {
     config: CoordinatorConfig,
     key: SecretKey,
     assignments: Together<Assignment, SignedAssignment>,
-    blobs: Arc<BlobStore>,
+    blobs: BlobStore,
     nodes: Nodes,
     /// Jobs that were submitted.
     seen: Seen<Hash>,
@@ -132,7 +136,7 @@ impl Coordinator {
     ) -> Result<Self, CoordinatorError> {
         let (endpoint, _) = server_endpoint(config.listen, &[ALPN_NODE, ALPN_CLIENT])?;
         let address = endpoint.local_addr().map_err(CoordinatorError::Address)?;
-        let blobs = Arc::new(BlobStore::open(config.data.join("blobs"))?);
+        let blobs = BlobStore::open(config.data.join("blobs"), config.blob_quota)?;
         let shared = Shared {
             config,
             assignments: signer(key.clone()),

@@ -1,10 +1,10 @@
 //! A node's connection: heartbeats, and the blobs it asks for.
 
-use crate::{CoordinatorEvent, Shared};
-use depx_protocol::wire::{BlobReply, Capabilities, ControlMessage, GetBlob};
-use depx_transport::{FrameError, Guest, bounded, chain, read_frame, write_bytes, write_frame};
-use quinn::{RecvStream, SendStream};
+use crate::{CoordinatorEvent, Shared, TRANSFERS};
+use depx_protocol::wire::{Capabilities, ControlMessage};
+use depx_transport::{Guest, bounded, chain, read_frame};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// A node that misses so many heartbeats in a row is let go.
@@ -31,13 +31,15 @@ pub(crate) async fn serve(shared: &Arc<Shared>, guest: Guest, capabilities: Capa
             }
         }
     };
+    let giving = Arc::new(Semaphore::new(TRANSFERS));
     let blobs = async {
         loop {
             match connection.accept_bi().await {
                 Ok((send, receive)) => {
-                    let shared = shared.clone();
+                    let (store, giving) = (shared.blobs.clone(), giving.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = give_blob(&shared, send, receive).await {
+                        let _turn = giving.acquire_owned().await;
+                        if let Err(error) = depx_transport::serve(&store, send, receive).await {
                             tracing::debug!(node = %address, error = chain(&error), "a blob was not delivered");
                         }
                     });
@@ -53,27 +55,4 @@ pub(crate) async fn serve(shared: &Arc<Shared>, guest: Guest, capabilities: Capa
     shared.nodes.leave(&node);
     connection.close(0u32.into(), b"the session is over");
     (shared.events)(CoordinatorEvent::NodeLeft { node: address, reason: bounded(&reason) });
-}
-
-async fn give_blob(shared: &Shared, mut send: SendStream, mut receive: RecvStream) -> Result<(), FrameError> {
-    let GetBlob { hash } = read_frame(&mut receive).await?;
-    let content = match shared.blobs.cached(&hash) {
-        Some(content) => Some(content),
-        None => {
-            let store = shared.blobs.clone();
-            let read = tokio::task::spawn_blocking(move || store.get(&hash)).await;
-            read.ok()
-                .and_then(|read| {
-                    read.inspect_err(|error| tracing::error!(error = chain(error), "cannot read a blob")).ok()
-                })
-                .flatten()
-        }
-    };
-    match content {
-        None => write_frame(&mut send, &BlobReply::Missing).await,
-        Some(content) => {
-            write_frame(&mut send, &BlobReply::Found { len: content.len() as u64 }).await?;
-            write_bytes(&mut send, content).await
-        }
-    }
 }

@@ -38,6 +38,8 @@ pub struct NodeConfig {
     pub coordinator_address: Address,
     /// Jobs executed at a time.
     pub slots: u32,
+    /// Bytes that blobs may take on the disk.
+    pub blob_quota: u64,
     /// The most that one job may ask for.
     pub limits: Limits,
     /// For tests and demonstrations of dishonest nodes.
@@ -131,7 +133,7 @@ impl Node {
         profiles: Vec<(DeterminismClass, Hash)>,
         events: impl Fn(NodeEvent) + Send + Sync + 'static,
     ) -> Result<Self, NodeError> {
-        let blobs = BlobCache::new(BlobStore::open(config.data.join("blobs"))?);
+        let blobs = BlobCache::new(BlobStore::open(config.data.join("blobs"), config.blob_quota)?);
         let receipts = ReceiptChain::open(config.data.join("receipts.chain"), key.clone())?;
         let slots = config.slots.max(1);
         let shared = Shared {

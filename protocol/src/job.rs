@@ -72,6 +72,11 @@ impl Blob {
         Self { hash: blob_hash(content), len: content.len() as u64 }
     }
 
+    /// How many groups it has in which it travels, at least one.
+    pub fn groups(&self) -> u64 {
+        self.len.div_ceil(crate::wire::GROUP).max(1)
+    }
+
     /// Whether `content` is what this names.
     pub fn matches(&self, content: &[u8]) -> bool {
         self.len == content.len() as u64 && self.hash == blob_hash(content)

@@ -1,17 +1,21 @@
 //! Messages between nodes, coordinators and clients, over QUIC streams.
 //!
 //! Every message is one frame: its length in bytes as a big-endian `u32`, at most [`MAX_FRAME`], then its canonical
-//! encoding. Blobs and outputs follow a frame as raw bytes of the length which that frame states.
+//! encoding. Outputs follow a frame as raw bytes of the length which that frame states.
 //!
 //! Between a node and its coordinator (ALPN [`ALPN_NODE`]):
 //! - the node opens the control stream: [`Hello`] →, ← [`Welcome`], then [`ControlMessage`] → for as long as it lasts;
 //! - the coordinator opens a stream per lease: [`Offer`] →, then the conversation of [`LeaseMessage`] and
 //!   [`LeaseReply`]; resetting the stream cancels;
-//! - the node opens a stream per blob: [`GetBlob`] →, ← [`BlobReply`] and the bytes.
+//! - the node opens a stream per blob: [`GetBlob`] →, ← [`BlobReply`] and what was asked for.
 //!
 //! Between a client and a coordinator (ALPN [`ALPN_CLIENT`]) the client opens the control stream with [`Hello`], then a stream per job:
-//! [`SignedJobSpec`] →, ← [`ClientEvent`]s; it answers [`ClientEvent::Need`], which comes first if anything is missing, with the named
-//! blobs' bytes in that order.
+//! [`SignedJobSpec`] →, ← [`ClientEvent`]s; after [`ClientEvent::Need`], which comes first if anything is missing, the coordinator opens
+//! a stream per blob: [`GetBlob`] →, ← [`BlobReply`] and what was asked for.
+
+mod blobs;
+
+pub use blobs::{BlobReply, GROUP, GetBlob, GroupRange, MAX_RANGES, WINDOW};
 
 use crate::assignment::SignedAssignment;
 use crate::bundle::ReceiptBundle;
@@ -261,37 +265,10 @@ pub enum LeaseReply {
 
 impl Canonical for LeaseReply {}
 
-/// A node asks for a blob.
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct GetBlob {
-    /// Which.
-    #[n(0)]
-    pub hash: Hash,
-}
-
-impl Canonical for GetBlob {}
-
-/// The answer to [`GetBlob`].
-#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub enum BlobReply {
-    /// So many bytes follow.
-    #[n(0)]
-    Found {
-        /// Bytes.
-        #[n(0)]
-        len: u64,
-    },
-    /// The coordinator does not have it.
-    #[n(1)]
-    Missing,
-}
-
-impl Canonical for BlobReply {}
-
 /// What a client hears about its job.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum ClientEvent {
-    /// These blobs are missing: send their bytes, in this order, without frames.
+    /// These blobs are missing: the coordinator will ask for them.
     #[n(0)]
     Need {
         /// Which.

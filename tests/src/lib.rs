@@ -10,7 +10,7 @@ use depx_protocol::{
 };
 use depx_runtime::{Cancel, HostFault, Job, JobResult, Worker, WorkerLauncher};
 pub use depx_transport::chain;
-use depx_transport::{random, unix_ms};
+use depx_transport::{BlobStore, random, unix_ms};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -148,6 +148,7 @@ impl TestCoordinator {
         let data = TempDir::new().expect("a temporary directory");
         let config = CoordinatorConfig {
             data: data.path().to_owned(),
+            blob_quota: BlobStore::QUOTA,
             listen,
             heartbeat: Duration::from_millis(500),
             queue_timeout: QUEUE_TIMEOUT,
@@ -209,6 +210,7 @@ impl TestNode {
         let data = TempDir::new().expect("a temporary directory");
         let config = NodeConfig {
             data: data.path().to_owned(),
+            blob_quota: BlobStore::QUOTA,
             coordinator,
             coordinator_address: key(1).address(),
             slots: 2,

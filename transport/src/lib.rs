@@ -1,5 +1,5 @@
 //! What nodes, coordinators and clients share on the way between them: QUIC endpoints with mutual TLS 1.3, identities bound to
-//! connections, bounded frames, and a content-addressed blob store.
+//! connections, bounded frames, and blobs: a content-addressed store and their transfer.
 //!
 //! TLS certificates are self-signed, made anew by every process, and prove nothing by themselves. After the TLS handshake each end signs the
 //! connection's exported keying material with its secp256k1 identity ([`dial`], [`greet`]); from then on the connection
@@ -13,7 +13,7 @@ mod seen;
 mod tls;
 mod together;
 
-pub use blobs::{BlobError, BlobStore};
+pub use blobs::{BlobError, BlobStore, FetchError, GiveError, MAX_BLOB, Partial, Pin, Source, fetch, give, serve};
 pub use endpoint::{Certificate, EndpointError, client_endpoint, server_endpoint};
 pub use frame::{FrameError, read_bytes, read_frame, write_bytes, write_frame};
 pub use greeting::{Dialled, GreetingError, Guest, dial, greet};

@@ -13,6 +13,7 @@ use depx_coordinator::{Coordinator, CoordinatorConfig};
 use depx_node::{Node, NodeConfig, NodeEvent};
 use depx_protocol::{Blob, Hash, JobInput, Limits, SecretKey, Settlement, Status};
 use depx_runtime::{Allocation, EngineOptions, InProcess, Runtime, RuntimeOptions};
+use depx_transport::BlobStore;
 use echo::Echo;
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -69,6 +70,7 @@ impl Server for Network {
 
         let config = CoordinatorConfig {
             data: data.path().join("coordinator"),
+            blob_quota: BlobStore::QUOTA,
             listen: loopback(),
             heartbeat: CoordinatorConfig::HEARTBEAT,
             queue_timeout: CoordinatorConfig::QUEUE_TIMEOUT,
@@ -83,6 +85,7 @@ impl Server for Network {
         let slots = u32::try_from(available_parallelism().map_or(1, NonZeroUsize::get)).unwrap_or(u32::MAX);
         let config = NodeConfig {
             data: data.path().join("node"),
+            blob_quota: BlobStore::QUOTA,
             coordinator: address,
             coordinator_address,
             slots,

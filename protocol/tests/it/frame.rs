@@ -3,8 +3,8 @@
 use crate::samples;
 use depx_protocol::receipt::{MAX_EVIDENCE, MAX_EVIDENCE_BYTES, commitment};
 use depx_protocol::wire::{
-    Capabilities, ClientEvent, FrameError, LeaseMessage, MAX_FRAME, MAX_NEEDED, MAX_PROFILES, MAX_REASON, Offer,
-    Reveal, Vote, Welcome, frame, frame_len,
+    Capabilities, ClientEvent, FrameError, GetBlob, GroupRange, LeaseMessage, MAX_FRAME, MAX_NEEDED, MAX_PROFILES,
+    MAX_RANGES, MAX_REASON, Offer, Reveal, Vote, Welcome, frame, frame_len,
 };
 use depx_protocol::{
     Address, Assignment, Blob, Canonical, DeterminismClass, Hash, InputFile, JobInput, JobSpec, ModelRef, ReceiptBody,
@@ -71,6 +71,8 @@ fn lists_over_their_limit_are_refused() {
         let profiles = vec![(DeterminismClass::Exact, Hash::ZERO); profiles];
         samples::hello(Role::Node, Some(Capabilities { software: String::new(), slots: 1, profiles }))
     };
+    let get_blob =
+        |ranges: usize| GetBlob { blob: Blob::of(b""), ranges: vec![GroupRange { first: 0, count: 1 }; ranges] };
     let need = |blobs: usize| ClientEvent::Need { blobs: vec![Blob::of(b""); blobs] };
     let agreed = |dissenters: usize| {
         let dissenters = vec![Address::default(); dissenters];
@@ -90,6 +92,7 @@ fn lists_over_their_limit_are_refused() {
     let cases = [
         ("profiles", accepted(&hello(MAX_PROFILES)), accepted(&hello(MAX_PROFILES + 1))),
         ("needed blobs", accepted(&need(MAX_NEEDED)), accepted(&need(MAX_NEEDED + 1))),
+        ("ranges of a blob", accepted(&get_blob(MAX_RANGES)), accepted(&get_blob(MAX_RANGES + 1))),
         ("dissenters", accepted(&agreed(7)), accepted(&agreed(8))),
         ("arguments", accepted(&spec(JobSpec::MAX_ENTRIES)), accepted(&spec(JobSpec::MAX_ENTRIES + 1))),
         ("pieces of evidence", accepted(&receipt(MAX_EVIDENCE, whole)), accepted(&receipt(MAX_EVIDENCE + 1, 0))),

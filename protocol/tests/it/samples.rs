@@ -4,7 +4,7 @@
 use depx_protocol::merkle::Proof;
 use depx_protocol::receipt::commitment;
 use depx_protocol::wire::{
-    BlobReply, Capabilities, ClientEvent, ControlMessage, GetBlob, Hello, LeaseMessage, LeaseReply, Offer,
+    BlobReply, Capabilities, ClientEvent, ControlMessage, GetBlob, GroupRange, Hello, LeaseMessage, LeaseReply, Offer,
     RefuseReason, Reveal, Vote, Welcome,
 };
 use depx_protocol::{
@@ -322,8 +322,14 @@ pub(crate) fn all() -> Vec<Sample> {
         sample("lease-message", "reveal", LeaseMessage::Reveal(Box::new(reveal()))),
         sample("lease-reply", "open", LeaseReply::Open),
         sample("lease-reply", "done", LeaseReply::Done),
-        sample("get-blob", "", GetBlob { hash: Hash([0xb1; 32]) }),
-        sample("blob-reply", "found", BlobReply::Found { len: 1 << 40 }),
+        sample("get-blob", "", {
+            let range = |first, count| GroupRange { first, count };
+            GetBlob {
+                blob: Blob { hash: Hash([0xb1; 32]), len: 1 << 30 },
+                ranges: vec![range(0, 3), range(300, 65_236)],
+            }
+        }),
+        sample("blob-reply", "found", BlobReply::Found),
         sample("blob-reply", "missing", BlobReply::Missing),
         sample("client-event", "need", ClientEvent::Need { blobs: job_spec().blobs().copied().collect() }),
         sample("client-event", "queued", ClientEvent::Queued { job: job_spec().id() }),

@@ -2,7 +2,7 @@
 
 use depx_protocol::merkle::Proof;
 use depx_protocol::wire::{
-    BlobReply, Capabilities, ClientEvent, ControlMessage, GetBlob, Hello, LeaseMessage, LeaseReply, Offer,
+    BlobReply, Capabilities, ClientEvent, ControlMessage, GetBlob, GroupRange, Hello, LeaseMessage, LeaseReply, Offer,
     RefuseReason, Reveal, Vote, Welcome,
 };
 use depx_protocol::{
@@ -380,11 +380,12 @@ pub(crate) fn lease_reply() -> impl Strategy<Value = LeaseReply> {
 }
 
 pub(crate) fn get_blob() -> impl Strategy<Value = GetBlob> {
-    hash().prop_map(|hash| GetBlob { hash })
+    let range = (number(), number()).prop_map(|(first, count)| GroupRange { first, count });
+    (blob(), vec(range, 0..30)).prop_map(|(blob, ranges)| GetBlob { blob, ranges })
 }
 
 pub(crate) fn blob_reply() -> impl Strategy<Value = BlobReply> {
-    prop_oneof![number().prop_map(|len| BlobReply::Found { len }), Just(BlobReply::Missing)]
+    prop_oneof![Just(BlobReply::Found), Just(BlobReply::Missing)]
 }
 
 pub(crate) fn client_event() -> impl Strategy<Value = ClientEvent> {

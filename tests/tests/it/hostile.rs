@@ -5,7 +5,7 @@ use depx_client::ClientError;
 use depx_coordinator::CoordinatorEvent;
 use depx_node::NodeEvent;
 use depx_protocol::wire::{
-    ALPN_CLIENT, ALPN_NODE, BlobReply, GetBlob, Hello, LeaseMessage, MAX_FRAME, Offer, RefuseReason,
+    ALPN_CLIENT, ALPN_NODE, BlobReply, ClientEvent, GetBlob, Hello, LeaseMessage, MAX_FRAME, Offer, RefuseReason,
 };
 use depx_protocol::{
     Address, Assignment, Blob, ChannelProof, Consistency, DeterminismClass, JobInput, LeaseId, Role, SecretKey,
@@ -191,12 +191,13 @@ async fn a_blob_that_does_not_match_its_hash_costs_the_lease_and_nothing_else() 
         let give = async {
             loop {
                 let (mut send, mut receive) = forger.accept_bi().await.expect("the node asks");
-                let GetBlob { hash } = read_frame(&mut receive).await.expect("it asks properly");
-                let mut content = honest[&hash].to_vec();
+                let GetBlob { blob, .. } = read_frame(&mut receive).await.expect("it asks properly");
+                let mut content = honest[&blob.hash].to_vec();
                 if forge {
                     content[0] ^= 1;
                 }
-                write_frame(&mut send, &BlobReply::Found { len: content.len() as u64 }).await.expect("it reads");
+                write_frame(&mut send, &BlobReply::Found).await.expect("it reads");
+                // A group alone is sent as it is.
                 write_bytes(&mut send, content.into()).await.expect("it reads");
             }
         };
@@ -223,6 +224,44 @@ async fn a_blob_that_does_not_match_its_hash_costs_the_lease_and_nothing_else() 
             other => panic!("forged {forge}: the node said {other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_coordinator_does_not_take_a_blob_that_does_not_match_its_hash() {
+    let coordinator = TestCoordinator::start();
+    let _node = TestNode::start(10, coordinator.address, Behaviour::Echo).await;
+    let (endpoint, _) = client_endpoint(ALPN_CLIENT).expect("it opens");
+    let dialled = dial(&endpoint, coordinator.address, key(1).address(), &key(2), None).await.expect("it is let in");
+    let (job, _) = job();
+    let (mut send, mut receive) = dialled.connection.open_bi().await.expect("a stream");
+    write_frame(&mut send, &job).await.expect("it is read");
+    let forge = async {
+        let mut asked = 0;
+        while let Ok((mut send, mut receive)) = dialled.connection.accept_bi().await {
+            let GetBlob { blob, .. } = read_frame(&mut receive).await.expect("it asks properly");
+            write_frame(&mut send, &BlobReply::Found).await.expect("it reads");
+            write_bytes(&mut send, vec![0; blob.len as usize].into()).await.expect("it reads");
+            asked += 1;
+        }
+        asked
+    };
+    let heard = async {
+        loop {
+            match read_frame(&mut receive).await.expect("it says what happens") {
+                ClientEvent::Need { blobs } => assert_eq!(blobs.len(), 2),
+                ClientEvent::Failed { reason } => break reason,
+                other => panic!("the coordinator said {other:?}"),
+            }
+        }
+    };
+    let reason = tokio::select! {
+        reason = timeout(PATIENCE, heard) => reason.expect("in time"),
+        asked = forge => panic!("the coordinator went after {asked} blobs"),
+    };
+    assert!(reason.contains("does not match its hash from byte 0 on"), "{reason}");
+    // It goes on.
+    let (spec, blobs) = echo_job(&key(3), Consistency::Eventual, b"input");
+    coordinator.client(key(3)).await.submit(spec, &blobs, |_| ()).await.expect("the next job has a result");
 }
 
 #[tokio::test]
