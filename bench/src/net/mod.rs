@@ -1,5 +1,6 @@
 //! Jobs over the network, against bare QUIC: a coordinator, a node and a client in this process, over loopback.
 
+pub(crate) mod blob;
 mod echo;
 pub(crate) mod latency;
 pub(crate) mod throughput;
