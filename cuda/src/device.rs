@@ -2,7 +2,7 @@
 
 use crate::driver::{Context, CudaError, Driver, Function, Module};
 use crate::verify::{bits, cases};
-use crate::{Address, Launch, PTX};
+use crate::{Address, Kernels, Launch, PTX};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr;
@@ -136,39 +136,6 @@ impl Device {
         self.cuda
     }
 
-    /// Starts a kernel; it runs after whatever was given to the stream before, of which null is one, too.
-    ///
-    /// # Safety
-    ///
-    /// The stream is one of this device's primary context, and all addresses in the launch are valid for what the kernel reads and
-    /// writes there until it has ended.
-    pub unsafe fn launch(&self, launch: &Launch, stream: *mut c_void) -> Result<(), CudaError> {
-        let Some(function) = self.functions.get(launch.kernel) else {
-            return Err(CudaError::Call { function: "cuModuleGetFunction", reason: format!("no {}", launch.kernel) });
-        };
-        let [x, y, z] = launch.grid;
-        if x == 0 || y == 0 || z == 0 {
-            return Ok(());
-        }
-        let mut size = launch.parameters.len();
-        // Markers of the driver: a buffer with all parameters, its size, the end.
-        let mut extra = [
-            ptr::without_provenance_mut(1),
-            launch.parameters.as_ptr().cast_mut().cast(),
-            ptr::without_provenance_mut(2),
-            (&raw mut size).cast(),
-            ptr::null_mut(),
-        ];
-        self.within(|driver| {
-            // SAFETY: the parameters are copied during the call; the rest is the caller's.
-            let status = unsafe {
-                let none = ptr::null_mut();
-                (driver.launch)(*function, x, y, z, launch.threads, 1, 1, 0, stream, none, extra.as_mut_ptr())
-            };
-            driver.check("cuLaunchKernel", status)
-        })
-    }
-
     /// Waits for all that was started on this device.
     pub fn synchronize(&self) -> Result<(), CudaError> {
         // SAFETY: the function takes nothing.
@@ -205,6 +172,35 @@ impl Device {
             }
         }
         Ok(())
+    }
+}
+
+impl Kernels for Device {
+    unsafe fn launch(&self, launch: &Launch, stream: *mut c_void) -> Result<(), CudaError> {
+        let Some(function) = self.functions.get(launch.kernel) else {
+            return Err(CudaError::Call { function: "cuModuleGetFunction", reason: format!("no {}", launch.kernel) });
+        };
+        let [x, y, z] = launch.grid;
+        if x == 0 || y == 0 || z == 0 {
+            return Ok(());
+        }
+        let mut size = launch.parameters.len();
+        // Markers of the driver: a buffer with all parameters, its size, the end.
+        let mut extra = [
+            ptr::without_provenance_mut(1),
+            launch.parameters.as_ptr().cast_mut().cast(),
+            ptr::without_provenance_mut(2),
+            (&raw mut size).cast(),
+            ptr::null_mut(),
+        ];
+        self.within(|driver| {
+            // SAFETY: the parameters are copied during the call; the rest is the caller's.
+            let status = unsafe {
+                let none = ptr::null_mut();
+                (driver.launch)(*function, x, y, z, launch.threads, 1, 1, 0, stream, none, extra.as_mut_ptr())
+            };
+            driver.check("cuLaunchKernel", status)
+        })
     }
 }
 

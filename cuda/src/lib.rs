@@ -7,6 +7,8 @@
 
 mod device;
 mod driver;
+#[cfg(feature = "interpreter")]
+pub mod interpreter;
 mod launch;
 pub mod verify;
 
@@ -16,3 +18,14 @@ pub use launch::{Address, Elements, Gemm, Launch, LayerNorm, TooLarge, elements,
 
 /// All kernels, in the driver's own language.
 pub const PTX: &str = include_str!("../kernels/kernels.ptx");
+
+/// Whatever runs kernels.
+pub trait Kernels: Send + Sync {
+    /// Starts a kernel; it runs after whatever was given to the stream before, of which null is one, too.
+    ///
+    /// # Safety
+    ///
+    /// The stream is one of the device's primary context, and all addresses in the launch are valid for what the kernel reads and writes
+    /// there until it has ended.
+    unsafe fn launch(&self, launch: &Launch, stream: *mut std::ffi::c_void) -> Result<(), CudaError>;
+}

@@ -1,7 +1,7 @@
 //! A real GPU gives the same bits. Without one this says that it is skipped, and fails if `REQUIRE_GPU=1`.
 
 use depx_cuda::verify::{bits, cases};
-use depx_cuda::{CudaError, Device, Memory};
+use depx_cuda::{CudaError, Device, Kernels, Memory};
 
 fn device() -> Option<Device> {
     match Device::open(0) {

@@ -1,12 +1,12 @@
 //! The kernels' code gives the bits of the reference, instruction by instruction.
 
-use crate::ptx::{Memory, Program};
 use depx_cuda::PTX;
+use depx_cuda::interpreter::{Arrays, Program};
 use depx_cuda::verify::{Case, bits, cases};
 use std::collections::BTreeSet;
 
 fn run(program: &Program, case: &Case) -> Result<(), String> {
-    let mut memory = Memory::default();
+    let mut memory = Arrays::default();
     let addresses: Vec<_> = case.numbers.iter().map(|numbers| memory.give(numbers)).collect();
     for launch in (case.launches)(&addresses).map_err(|error| error.to_string())? {
         program.run(&launch, &mut memory)?;

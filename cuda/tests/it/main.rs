@@ -3,4 +3,3 @@
 mod compile;
 mod gpu;
 mod kernels;
-mod ptx;

@@ -1,14 +1,15 @@
-//! An interpreter of those instructions of PTX that the kernels consist of. Any other is refused: what is fused, approximate, flushes
+//! For tests: an interpreter of those instructions of PTX that the kernels consist of. Any other is refused: what is fused, approximate, flushes
 //! subnormal numbers or does not say how it rounds.
 //!
 //! Threads of a block take turns between barriers. Shared memory is watched: what one thread writes and another one uses without a
 //! barrier between them is an error, as is memory that nobody has allocated.
 
-use depx_cuda::{Address, Launch};
+use crate::{Address, CudaError, Kernels, Launch, PTX};
 use std::collections::HashMap;
+use std::ffi::c_void;
 
 /// A module: its kernels by name.
-pub(crate) struct Program(HashMap<String, Kernel>);
+pub struct Program(HashMap<String, Kernel>);
 
 #[derive(Default)]
 struct Kernel {
@@ -53,7 +54,7 @@ const GIVEN: [&str; 4] = ["%tid.x", "%ctaid.x", "%ctaid.y", "%ctaid.z"];
 
 impl Program {
     /// Reads what NVRTC writes: one instruction in a line.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut kernels = HashMap::new();
         let mut lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim());
         let mut shared = Symbols::default();
@@ -70,13 +71,15 @@ impl Program {
         Ok(Self(kernels))
     }
 
-    pub(crate) fn kernels(&self) -> Vec<&str> {
+    /// The names of all kernels.
+    pub fn kernels(&self) -> Vec<&str> {
         let mut names = self.0.keys().map(String::as_str).collect::<Vec<_>>();
         names.sort_unstable();
         names
     }
 
-    pub(crate) fn run(&self, launch: &Launch, memory: &mut Memory) -> Result<(), String> {
+    /// Runs a kernel, block after block.
+    pub fn run(&self, launch: &Launch, memory: &mut dyn Memory) -> Result<(), String> {
         let kernel = self.0.get(launch.kernel).ok_or_else(|| format!("no kernel {}", launch.kernel))?;
         if launch.threads != kernel.threads || launch.parameters.len() != kernel.parameters {
             return Err(format!("{} is launched with other threads or parameters than it has", launch.kernel));
@@ -354,30 +357,66 @@ const COMPUTE: &[Compute] = &[
     ("setp.ge.u64", 2, |[a, b, ..]| u64::from(a >= b)),
 ];
 
-/// Memory of a device: arrays with gaps between them.
-#[derive(Default)]
-pub(crate) struct Memory(Vec<Option<u32>>);
+/// What kernels read and write.
+pub trait Memory {
+    /// The word at an address.
+    fn word(&mut self, address: Address) -> Result<&mut u32, String>;
+}
 
-impl Memory {
+/// Arrays with gaps between them.
+#[derive(Default)]
+pub struct Arrays(Vec<Option<u32>>);
+
+impl Arrays {
     const START: usize = 0x1_0000;
     const GAP: usize = 64;
 
-    pub(crate) fn give(&mut self, numbers: &[f32]) -> Address {
+    /// A new array with these numbers.
+    pub fn give(&mut self, numbers: &[f32]) -> Address {
         self.0.resize(self.0.len() + Self::GAP, None);
         let at = self.0.len();
         self.0.extend(numbers.iter().map(|number| Some(number.to_bits())));
         (Self::START + 4 * at) as Address
     }
 
-    pub(crate) fn take(&self, address: Address, len: usize) -> Vec<f32> {
+    /// The numbers in an array.
+    pub fn take(&self, address: Address, len: usize) -> Vec<f32> {
         let at = (address as usize - Self::START) / 4;
         self.0[at..at + len].iter().map(|word| f32::from_bits(word.unwrap_or_default())).collect()
     }
+}
 
-    fn word(&mut self, address: u64) -> Result<&mut u32, String> {
+impl Memory for Arrays {
+    fn word(&mut self, address: Address) -> Result<&mut u32, String> {
         let at = (address as usize).checked_sub(Self::START).filter(|at| at.is_multiple_of(4)).map(|at| at / 4);
         let word = at.and_then(|at| self.0.get_mut(at)).and_then(Option::as_mut);
         word.ok_or_else(|| format!("memory at {address:#x} is not allocated"))
+    }
+}
+
+/// The memory of this process.
+struct Own;
+
+impl Memory for Own {
+    fn word(&mut self, address: Address) -> Result<&mut u32, String> {
+        // SAFETY: whoever launches a kernel promises that what it uses is valid.
+        unsafe { (address as *mut u32).as_mut() }.ok_or_else(|| "nowhere is read or written".to_owned())
+    }
+}
+
+/// Kernels that are interpreted, and work on this process's memory.
+pub struct Interpreted(Program);
+
+impl Interpreted {
+    /// Reads the kernels.
+    pub fn new() -> Result<Self, String> {
+        Program::parse(PTX).map(Self)
+    }
+}
+
+impl Kernels for Interpreted {
+    unsafe fn launch(&self, launch: &Launch, _stream: *mut c_void) -> Result<(), CudaError> {
+        self.0.run(launch, &mut Own).map_err(|reason| CudaError::Call { function: "the interpreter", reason })
     }
 }
 
@@ -396,7 +435,7 @@ struct Block<'a> {
     kernel: &'a Kernel,
     parameters: &'a [u8],
     threads: Vec<Thread>,
-    memory: &'a mut Memory,
+    memory: &'a mut dyn Memory,
     shared: Vec<Shared>,
     /// Barriers so far, and one.
     epoch: u32,
@@ -415,7 +454,7 @@ enum Stop {
 }
 
 impl<'a> Block<'a> {
-    fn new(kernel: &'a Kernel, launch: &'a Launch, [x, y, z]: [u32; 3], memory: &'a mut Memory) -> Self {
+    fn new(kernel: &'a Kernel, launch: &'a Launch, [x, y, z]: [u32; 3], memory: &'a mut dyn Memory) -> Self {
         let thread = |index| {
             let mut registers = vec![0; kernel.registers];
             registers[..4].copy_from_slice(&[index, x, y, z].map(u64::from));
