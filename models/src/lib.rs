@@ -5,7 +5,8 @@
 //!
 //! Both backends need ONNX Runtime, behind the feature `onnxruntime`, which is on by default: [`OnnxRuntime`] leaves everything to it,
 //! and its results are the same on processors of one kind; [`Reproducible`] computes in kernels of ours whatever could differ, and its
-//! results are the same on all. The library is loaded when it is first needed; a program without it runs everything else.
+//! results are the same on all. With the feature `cuda`, either does so on an NVIDIA
+//! GPU, if it is given one. The library is loaded when it is first needed; a program without it runs everything else.
 
 pub mod onnx;
 #[cfg(feature = "onnxruntime")]
@@ -13,6 +14,8 @@ mod onnxruntime;
 mod tensor;
 mod text;
 
+#[cfg(feature = "cuda")]
+pub use onnxruntime::{Gpu, GpuError, GpuOptions};
 #[cfg(feature = "onnxruntime")]
 pub use onnxruntime::{ONNX_RUNTIME_VERSION, OnnxRuntime, OpenError, Reproducible};
 pub use tensor::{ElementType, Tensor, TensorError, TensorSpec, check_inputs};

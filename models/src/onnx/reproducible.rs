@@ -16,6 +16,13 @@ use crate::LoadError;
 /// Where our operators live.
 pub(crate) const DOMAIN: &str = "depx";
 
+/// What the library's operators are marked with, under [`ANNOTATION`]. They stay on the processor: a library's kernels for GPUs need
+/// not give the same bits.
+pub(crate) const LIBRARY: &str = "library";
+
+/// By this key of an operator's metadata, ONNX Runtime assigns it to a provider.
+const ANNOTATION: &str = "layer_ann";
+
 /// The version of the table and of what is rewritten: another one may have other bits.
 pub(crate) const VERSION: u32 = 2;
 
@@ -216,8 +223,10 @@ fn graph_of(graph: &[u8], steps: &[Option<Step<'_>>]) -> Result<Vec<u8>, LoadErr
     })?;
     for step in steps.iter().flatten() {
         let mut node = match step.attributes.and_then(|index| nodes.get(index)) {
-            // Names and domains are written anew.
-            Some(node) => fields(node, |number, _, _| Ok(matches!(number, 1 | 2 | 4) || step.kernel && number == 7))?,
+            // Names and domains are written anew, and of metadata there is ours alone.
+            Some(node) => {
+                fields(node, |number, _, _| Ok(matches!(number, 1 | 2 | 4 | 9) || step.kernel && number == 7))?
+            }
             None => Vec::new(),
         };
         step.inputs.iter().for_each(|name| write(&mut node, 1, name.as_bytes()));
@@ -225,6 +234,11 @@ fn graph_of(graph: &[u8], steps: &[Option<Step<'_>>]) -> Result<Vec<u8>, LoadErr
         write(&mut node, 4, step.operator.as_bytes());
         if step.kernel {
             write(&mut node, 7, DOMAIN.as_bytes());
+        } else {
+            let mut metadata = Vec::new();
+            write(&mut metadata, 1, ANNOTATION.as_bytes());
+            write(&mut metadata, 2, LIBRARY.as_bytes());
+            write(&mut node, 9, &metadata);
         }
         node.extend_from_slice(&step.further);
         write(&mut rewritten, 1, &node);

@@ -1,6 +1,6 @@
 //! Finds, checks and loads the shared library, once for the process.
 
-use super::{guarded, processor, settings};
+use super::guarded;
 use crate::text::{MAX_REASON, bounded};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -31,7 +31,8 @@ const FILE_NAME: &str = if cfg!(windows) {
 pub(super) struct Library {
     pub(super) path: Arc<Path>,
     pub(super) environment: Environment,
-    pub(super) profile: Arc<str>,
+    /// The version and the hash of the file.
+    pub(super) build: Arc<str>,
 }
 
 /// Why ONNX Runtime cannot be used.
@@ -107,7 +108,7 @@ pub(super) fn open(data_dir: Option<&Path>) -> Result<Library, OpenError> {
     let beside = executable.as_deref().and_then(Path::parent);
     let path = find(std::env::var_os(PATH_VARIABLE), &[beside, data_dir])?;
     let library = load(&path)?;
-    tracing::debug!(path = %path.display(), profile = &*library.profile, "ONNX Runtime loaded");
+    tracing::debug!(path = %path.display(), build = &*library.build, "ONNX Runtime loaded");
     Ok(opened.insert(library).clone())
 }
 
@@ -145,16 +146,12 @@ fn load(path: &Path) -> Result<Library, OpenError> {
     }
     let build = hash(&path).map_err(|source| OpenError::Read { path: path.clone(), source })?;
     let environment = start(&path)?;
-    let profile = format!(
-        "onnxruntime {ONNX_RUNTIME_VERSION} {build}; provider cpu; {}; {}",
-        settings::DESCRIPTION,
-        processor::description()
-    );
-    Ok(Library { path: path.into(), environment, profile: profile.into() })
+    let build = format!("onnxruntime {ONNX_RUNTIME_VERSION} {build}");
+    Ok(Library { path: path.into(), environment, build: build.into() })
 }
 
 /// The SHA-256 of the file, in hexadecimal: two builds of one version differ in bits as two versions do.
-fn hash(path: &Path) -> std::io::Result<String> {
+pub(super) fn hash(path: &Path) -> std::io::Result<String> {
     let mut file = fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

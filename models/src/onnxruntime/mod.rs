@@ -1,15 +1,19 @@
-//! ONNX Runtime on the processor.
+//! ONNX Runtime, on the processor or on a GPU.
 //!
 //! Its results are the same bits wherever [`OnnxRuntime::profile`](crate::Backend::profile) is the same: the same build of the
 //! library, the same kind of processor, the same settings. Settings that could make two runs differ are off: one thread, no
 //! parallel branches, no layouts that depend on the width of vectors, subnormal numbers kept.
 
+#[cfg_attr(not(feature = "cuda"), path = "no_gpu.rs")]
+mod gpu;
 mod library;
 mod processor;
 mod reproducible;
 mod session;
 mod settings;
 
+#[cfg(feature = "cuda")]
+pub use gpu::{Gpu, GpuError, GpuOptions};
 pub use library::{ONNX_RUNTIME_VERSION, OpenError};
 pub use reproducible::Reproducible;
 
@@ -25,6 +29,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct OnnxRuntime {
     library: Library,
+    gpu: Option<gpu::Gpu>,
 }
 
 impl OnnxRuntime {
@@ -33,7 +38,13 @@ impl OnnxRuntime {
     /// A process holds one library: once a call has succeeded, later calls give the same one, wherever they point. A call that
     /// fails may be repeated.
     pub fn open(data_dir: Option<&Path>) -> Result<Self, OpenError> {
-        Ok(Self { library: library::open(data_dir)? })
+        Ok(Self { library: library::open(data_dir)?, gpu: None })
+    }
+
+    /// The same on a GPU. What has no kernel there is computed on the processor.
+    #[cfg(feature = "cuda")]
+    pub fn with_gpu(self, gpu: Gpu) -> Self {
+        Self { gpu: Some(gpu), ..self }
     }
 
     /// The file that was loaded.
@@ -49,13 +60,20 @@ impl OnnxRuntime {
 
 impl Backend for OnnxRuntime {
     fn profile(&self) -> String {
-        format!("models {}, {}", onnx::VERSION, self.library.profile)
+        let provider = self.gpu.as_ref().map_or("cpu", gpu::Gpu::description);
+        format!(
+            "models {}, {}; provider {provider}; {}; {}",
+            onnx::VERSION,
+            self.library.build,
+            settings::DESCRIPTION,
+            processor::description()
+        )
     }
 
     fn load(&self, model: &[u8]) -> Result<Arc<dyn Model>, LoadError> {
         let info = onnx::inspect(model)?;
-        let sessions = Sessions::new(self.library.environment.clone(), Kind::Pinned, info, model)
-            .map_err(|reason| LoadError::Backend { reason })?;
+        let sessions =
+            Sessions::new(self.clone(), Kind::Pinned, info, model).map_err(|reason| LoadError::Backend { reason })?;
         Ok(Arc::new(sessions))
     }
 }

@@ -1,12 +1,11 @@
 //! A loaded model: a few sessions, each used by one caller at a time.
 
-use super::{Failure, guarded, reproducible, settings};
+use super::{Failure, OnnxRuntime, guarded, reproducible, settings};
 use crate::onnx::ModelInfo;
 use crate::text::{MAX_REASON, bounded};
 use crate::{ElementType, Model, RunError, Tensor, TensorSpec, check_inputs};
 use depx_kernels::{Isa, Threads, with_ieee_floats};
 use half::f16;
-use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor as Value};
@@ -17,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// A model in ONNX Runtime. The library's sessions are not for several threads at once, so concurrent callers get one each, and
 /// wait where there are as many as the machine has cores.
 pub(super) struct Sessions {
-    environment: Environment,
+    library: OnnxRuntime,
     kind: Kind,
     info: ModelInfo,
     onnx: Arc<[u8]>,
@@ -41,11 +40,11 @@ struct Pool {
 
 impl Sessions {
     /// Loads the model; the library checks it once more, by its own rules.
-    pub(super) fn new(environment: Environment, kind: Kind, info: ModelInfo, onnx: &[u8]) -> Result<Self, String> {
-        let first = session(&environment, &kind, onnx).map_err(|failure| failure.reason)?;
+    pub(super) fn new(library: OnnxRuntime, kind: Kind, info: ModelInfo, onnx: &[u8]) -> Result<Self, String> {
+        let first = session(&library, &kind, onnx).map_err(|failure| failure.reason)?;
         let spare = std::thread::available_parallelism().map_or(1, NonZero::get) - 1;
         let pool = Mutex::new(Pool { idle: vec![first], spare });
-        Ok(Self { environment, kind, info, onnx: onnx.into(), pool, returned: Condvar::new() })
+        Ok(Self { library, kind, info, onnx: onnx.into(), pool, returned: Condvar::new() })
     }
 
     fn take(&self) -> Result<Session, Failure> {
@@ -57,7 +56,7 @@ impl Sessions {
             if pool.spare > 0 {
                 pool.spare -= 1;
                 drop(pool);
-                return session(&self.environment, &self.kind, &self.onnx).inspect_err(|_| self.forget());
+                return session(&self.library, &self.kind, &self.onnx).inspect_err(|_| self.forget());
             }
             pool = self.returned.wait(pool).unwrap_or_else(PoisonError::into_inner);
         }
@@ -113,13 +112,17 @@ impl Model for Sessions {
     }
 }
 
-fn session(environment: &Environment, kind: &Kind, onnx: &[u8]) -> Result<Session, Failure> {
+fn session(library: &OnnxRuntime, kind: &Kind, onnx: &[u8]) -> Result<Session, Failure> {
     guarded(|| {
-        let mut builder = settings::builder(environment)?;
+        let gpu = library.gpu.as_ref();
+        let mut builder = settings::builder(&library.library.environment, gpu)?;
         if let Kind::Reproducible(isa, threads) = kind {
             // The library's own fusions and constants would go past the operators.
             builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
-            builder = builder.with_operators(reproducible::domain(*isa, threads)?)?;
+            builder = builder.with_operators(reproducible::domain(*isa, threads, gpu)?)?;
+            if let Some(gpu) = gpu {
+                return gpu.reproducible_session(builder, onnx);
+            }
         }
         builder.commit_from_memory(onnx)
     })

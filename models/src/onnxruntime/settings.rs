@@ -1,5 +1,6 @@
 //! How models are run: everything here may decide bits, so everything here is in the profile.
 
+use super::gpu::Gpu;
 use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
@@ -11,11 +12,14 @@ pub(super) const DESCRIPTION: &str =
     "extended graph optimisation, 1 thread, sequential, deterministic, x64quantprecision, subnormals kept, no kleidiai";
 
 /// A builder of sessions with these settings.
-pub(super) fn builder(environment: &Environment) -> ort::Result<SessionBuilder> {
+pub(super) fn builder(environment: &Environment, gpu: Option<&Gpu>) -> ort::Result<SessionBuilder> {
+    // Without an arena, a run's memory goes back to the system, and a large run does not stay in an idle node.
+    let processor = ep::CPU::default().with_arena_allocator(false).build().error_on_failure();
+    // The first that can compute an operator does.
+    let providers: Vec<_> = gpu.and_then(Gpu::provider).into_iter().chain([processor]).collect();
     Ok(Session::builder(environment)?
         .with_no_environment_execution_providers()?
-        // Without an arena, a run's memory goes back to the system, and a large run does not stay in an idle node.
-        .with_execution_providers([ep::CPU::default().with_arena_allocator(false).build().error_on_failure()])?
+        .with_execution_providers(providers)?
         .with_memory_pattern(false)?
         // One thread: sums are split by thread. The caller's own thread does the work.
         .with_intra_threads(1)?

@@ -6,6 +6,7 @@ mod conformance;
 mod digits;
 mod einsum;
 mod fused;
+mod gpu;
 mod halves;
 mod onnxruntime;
 mod operators;

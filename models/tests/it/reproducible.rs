@@ -2,8 +2,10 @@
 
 use crate::backend;
 use crate::writer::{F32, F64, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, port, weight};
+use depx_cuda::interpreter::Interpreted;
 use depx_kernels::Isa;
-use depx_models::{Backend, ElementType, LoadError, OnnxRuntime, Reproducible, Tensor};
+use depx_models::{Backend, ElementType, Gpu, LoadError, OnnxRuntime, Reproducible, Tensor};
+use std::sync::Arc;
 
 const DIGITS: &[u8] = include_bytes!("../../zoo/digits/digits.onnx");
 const IMAGES: &[u8] = include_bytes!("../../zoo/digits/heldout.images");
@@ -54,7 +56,14 @@ pub(crate) fn ours(library: &OnnxRuntime, onnx: &[u8], inputs: &[Tensor]) -> Vec
     for threads in [2, 3] {
         assert!(run(Reproducible::new(library.clone()).with_threads(threads)) == expected, "{threads} threads");
     }
+    assert!(run(on_simulated_gpu(library)) == expected, "the GPU's kernels");
     expected
+}
+
+/// With the kernels of GPUs, interpreted on the processor.
+pub(crate) fn on_simulated_gpu(library: &OnnxRuntime) -> Reproducible {
+    let gpu = Gpu::simulated(Arc::new(Interpreted::new().unwrap()));
+    Reproducible::new(library.clone().with_gpu(gpu))
 }
 
 pub(crate) fn assert_close(name: &str, ours: &[Tensor], theirs: &[Tensor]) {

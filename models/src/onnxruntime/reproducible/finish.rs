@@ -11,7 +11,7 @@ pub(super) struct Finish {
     /// What the product itself does.
     pub(super) activation: Activation,
     /// What is done then.
-    function: Option<Unary>,
+    pub(super) function: Option<Unary>,
 }
 
 impl Finish {

@@ -10,6 +10,8 @@ mod elements;
 mod finish;
 mod halves;
 mod norms;
+#[cfg(feature = "cuda")]
+pub(super) mod on_gpu;
 mod operator;
 mod order;
 mod products;
@@ -22,6 +24,7 @@ mod transposed;
 mod windows;
 
 use super::OnnxRuntime;
+use super::gpu::Gpu;
 use super::session::{Kind, Sessions};
 use crate::onnx::reproducible::{DOMAIN, VERSION, rewrite};
 use crate::{Backend, LoadError, Model, onnx};
@@ -39,7 +42,7 @@ pub struct Reproducible {
 }
 
 impl Reproducible {
-    /// Models in this library, with the fastest instructions that the processor has.
+    /// Models in this library, on its GPU where it has one, otherwise with the fastest instructions that the processor has.
     pub fn new(library: OnnxRuntime) -> Self {
         Self::with_isa(library, Isa::best())
     }
@@ -67,9 +70,8 @@ impl Backend for Reproducible {
             definitions().find(|definition| definition.name == name).map(|definition| definition.outputs.len())
         })?;
         let kind = Kind::Reproducible(self.isa, self.threads.clone());
-        let environment = self.library.library.environment.clone();
-        let sessions =
-            Sessions::new(environment, kind, info, &rewritten).map_err(|reason| LoadError::Backend { reason })?;
+        let sessions = Sessions::new(self.library.clone(), kind, info, &rewritten)
+            .map_err(|reason| LoadError::Backend { reason })?;
         Ok(Arc::new(sessions))
     }
 }
@@ -99,10 +101,16 @@ fn definitions() -> impl Iterator<Item = &'static Definition> {
     .flatten()
 }
 
-pub(super) fn domain(isa: Isa, threads: &Arc<Threads>) -> ort::Result<OperatorDomain> {
-    definitions().try_fold(OperatorDomain::new(DOMAIN)?, |domain, definition| {
+/// All operators, those that a GPU has among them.
+pub(super) fn domain(isa: Isa, threads: &Arc<Threads>, gpu: Option<&Gpu>) -> ort::Result<OperatorDomain> {
+    let on_processor = definitions().filter(|definition| gpu.is_none_or(|gpu| !gpu.replaces(definition.name)));
+    let domain = on_processor.into_iter().try_fold(OperatorDomain::new(DOMAIN)?, |domain, definition| {
         domain.add(Registered { definition, isa, threads: threads.clone() })
-    })
+    })?;
+    match gpu {
+        None => Ok(domain),
+        Some(gpu) => gpu.add_operators(domain, threads),
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,28 @@ pub(super) struct Definition {
     pub(super) prepare: fn(&KernelContext<'_>, Isa) -> ort::Result<Compute>,
 }
 
+impl Definition {
+    pub(super) fn inputs(&self) -> impl Iterator<Item = OperatorInput> {
+        self.inputs.iter().map(|input| match input {
+            Input::Floats => OperatorInput::required(TensorElementType::Float32),
+            Input::OptionalFloats => OperatorInput::optional(TensorElementType::Float32),
+            Input::Integers => OperatorInput::required(TensorElementType::Int64),
+            Input::OptionalIntegers => OperatorInput::optional(TensorElementType::Int64),
+            Input::ManyFloats => OperatorInput::variadic(1).homogenous(TensorElementType::Float32),
+            Input::Anything => OperatorInput::variadic(1),
+            Input::Of(element) => OperatorInput::required(*element),
+            Input::OptionalOf(element) => OperatorInput::optional(*element),
+        })
+    }
+
+    pub(super) fn outputs(&self) -> impl Iterator<Item = OperatorOutput> {
+        self.outputs.iter().map(|output| match output {
+            Output::Of(element) => OperatorOutput::required(*element),
+            Output::OptionalOf(element) => OperatorOutput::optional(*element),
+        })
+    }
+}
+
 /// What an input holds, and whether it may be left out.
 #[derive(Clone, Copy)]
 pub(super) enum Input {
@@ -75,27 +97,15 @@ impl Operator for Registered {
     }
 
     fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
-        self.definition.inputs.iter().map(|input| match input {
-            Input::Floats => OperatorInput::required(TensorElementType::Float32),
-            Input::OptionalFloats => OperatorInput::optional(TensorElementType::Float32),
-            Input::Integers => OperatorInput::required(TensorElementType::Int64),
-            Input::OptionalIntegers => OperatorInput::optional(TensorElementType::Int64),
-            Input::ManyFloats => OperatorInput::variadic(1).homogenous(TensorElementType::Float32),
-            Input::Anything => OperatorInput::variadic(1),
-            Input::Of(element) => OperatorInput::required(*element),
-            Input::OptionalOf(element) => OperatorInput::optional(*element),
-        })
+        self.definition.inputs()
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
-        self.definition.outputs.iter().map(|output| match output {
-            Output::Of(element) => OperatorOutput::required(*element),
-            Output::OptionalOf(element) => OperatorOutput::optional(*element),
-        })
+        self.definition.outputs()
     }
 
     fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<Guarded> {
-        Ok(Guarded { compute: (self.definition.prepare)(context, self.isa)?, threads: self.threads.clone() })
+        Ok(Guarded::new((self.definition.prepare)(context, self.isa)?, self.threads.clone()))
     }
 }
 
@@ -104,6 +114,12 @@ impl Operator for Registered {
 pub(super) struct Guarded {
     compute: Compute,
     threads: Arc<Threads>,
+}
+
+impl Guarded {
+    pub(super) fn new(compute: Compute, threads: Arc<Threads>) -> Self {
+        Self { compute, threads }
+    }
 }
 
 impl Kernel for Guarded {

@@ -155,7 +155,13 @@ fn general(context: &KernelContext<'_>, isa: Isa) -> ort::Result<Compute> {
 }
 
 /// What is added, repeated to the size of the product.
-fn addend<'a>(shape: &[usize], data: &'a [f32], [rows, columns]: [usize; 2], beta: f32) -> ort::Result<Addend<'a>> {
+fn addend<'a>(shape: &[usize], data: &'a [f32], size: [usize; 2], beta: f32) -> ort::Result<Addend<'a>> {
+    let [row_stride, column_stride] = repeated(shape, size)?;
+    Ok(Addend { data, row_stride, column_stride, beta })
+}
+
+/// Strides of rows and columns that repeat a tensor of this shape to that size.
+pub(super) fn repeated(shape: &[usize], [rows, columns]: [usize; 2]) -> ort::Result<[usize; 2]> {
     let (height, width) = match *shape {
         [] => (1, 1),
         [width] => (1, width),
@@ -165,6 +171,5 @@ fn addend<'a>(shape: &[usize], data: &'a [f32], [rows, columns]: [usize; 2], bet
     if (height != 1 && height != rows) || (width != 1 && width != columns) {
         return fail(format!("{height} × {width} do not fit {rows} × {columns}"));
     }
-    let row_stride = if height == 1 { 0 } else { width };
-    Ok(Addend { data, row_stride, column_stride: usize::from(width != 1), beta })
+    Ok([if height == 1 { 0 } else { width }, usize::from(width != 1)])
 }
