@@ -252,8 +252,13 @@ impl Drop for Memory<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interpreter::Interpreted;
+    use std::ffi::c_char;
     use std::path::Path;
     use std::process::Command;
+    use std::sync::LazyLock;
+
+    type Interpret = unsafe extern "C" fn(*const c_char, &[u32; 3], u32, *const u8, usize) -> c_int;
 
     /// Compiles a driver that has `count` GPUs of a compute capability, whose kernels do nothing.
     fn driver(folder: &Path, count: u32, [major, minor]: [u32; 2], without: &str) -> Driver {
@@ -281,6 +286,38 @@ mod tests {
         assert!(matches!(&error, CudaError::NoDriver { .. }) && error.to_string().contains("libcuda.so.1"), "{error}");
         let error = load(folder.path(), 1, [9, 0], "cuMemFree_v2").map(|_| ()).unwrap_err();
         assert!(matches!(error, CudaError::OldDriver { function: "cuMemFree_v2" }), "{error}");
+    }
+
+    static INTERPRETED: LazyLock<Interpreted> = LazyLock::new(|| Interpreted::new().unwrap());
+
+    unsafe extern "C" fn interpret(
+        name: *const c_char,
+        grid: &[u32; 3],
+        threads: u32,
+        parameters: *const u8,
+        size: usize,
+    ) -> c_int {
+        // SAFETY: the test's driver hands on what it was given.
+        let (name, parameters) = unsafe { (CStr::from_ptr(name), std::slice::from_raw_parts(parameters, size)) };
+        let kernel = kernels().find(|kernel| kernel.as_bytes() == name.to_bytes()).unwrap();
+        let launch = Launch { kernel, grid: *grid, threads, parameters: parameters.to_vec() };
+        // SAFETY: addresses are those of the test's driver, hence of this process.
+        let done = unsafe { INTERPRETED.launch(&launch, ptr::null_mut()) };
+        c_int::from(done.is_err())
+    }
+
+    /// The driver gets what kernels need: where it interprets them, their bits are right.
+    #[test]
+    fn a_gpu_that_computes_the_right_bits_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let driver = driver(folder.path(), 1, [12, 0], "nothing");
+        // SAFETY: the library is loaded already, and its function takes this one.
+        unsafe {
+            let library = libloading::Library::new(folder.path().join("libcuda.so")).unwrap();
+            library.get::<unsafe extern "C" fn(Interpret)>("setLaunch").unwrap()(interpret);
+        }
+        let device = Device::with_driver(driver, 0).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((device.name(), device.capability(), device.cuda()), ("Test GPU", (12, 0), (13, 1)));
     }
 
     #[test]

@@ -1,10 +1,32 @@
-//! A driver for tests of `Device`: it has memory, and its kernels do nothing. COUNT, MAJOR and MINOR are replaced by numbers.
+//! A driver for tests of `Device`: it has memory, and its kernels are what `setLaunch` was given, or do nothing. COUNT, MAJOR and MINOR are replaced by numbers.
 #![allow(non_snake_case, unused_variables)]
 
 use std::alloc::{Layout, alloc_zeroed};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::OnceLock;
 
 type Status = i32;
+
+/// A kernel's name, the grid, the threads of a block, and the parameters.
+type Launch = unsafe extern "C" fn(*const c_char, &[u32; 3], u32, *const u8, usize) -> Status;
+
+static LAUNCH: OnceLock<Launch> = OnceLock::new();
+
+#[unsafe(no_mangle)]
+extern "C" fn setLaunch(launch: Launch) {
+    let _ = LAUNCH.set(launch);
+}
+
+/// What follows a marker in a list that ends with zero.
+unsafe fn after(marker: usize, mut list: *const usize) -> usize {
+    unsafe {
+        while *list != marker {
+            assert_ne!(*list, 0);
+            list = list.add(2);
+        }
+        *list.add(1)
+    }
+}
 
 macro_rules! functions {
     ($($name:ident($($argument:ident: $type:ty),*) $body:block)*) => {
@@ -31,11 +53,19 @@ functions! {
     cuCtxSynchronize() {}
     cuModuleLoadData(module: *mut usize, image: *const u8) { *module = 1 }
     cuModuleUnload(module: usize) {}
-    cuModuleGetFunction(function: *mut usize, module: usize, name: *const u8) { *function = 1 }
+    cuModuleGetFunction(function: *mut usize, module: usize, name: *const c_char) {
+        *function = CStr::from_ptr(name).to_owned().into_raw() as usize
+    }
     cuLaunchKernel(
         function: usize, x: u32, y: u32, z: u32, threads_x: u32, threads_y: u32, threads_z: u32, shared: u32, stream: usize,
-        parameters: usize, extra: usize
-    ) {}
+        parameters: usize, extra: *const usize
+    ) {
+        assert_eq!((threads_y, threads_z, shared, stream, parameters), (1, 1, 0, 0, 0));
+        if let Some(launch) = LAUNCH.get() {
+            let (buffer, size) = (after(1, extra) as *const u8, *(after(2, extra) as *const usize));
+            return launch(function as *const c_char, &[x, y, z], threads_x, buffer, size);
+        }
+    }
     cuMemAlloc_v2(address: *mut u64, size: usize) {
         *address = alloc_zeroed(Layout::from_size_align(size, 8).unwrap()) as u64
     }

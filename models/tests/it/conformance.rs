@@ -3,7 +3,7 @@
 //! `models/OPERATORS.md`, which `UPDATE_EXPECT=1` writes anew.
 
 use crate::backend;
-use crate::reproducible::on_simulated_gpu;
+use crate::reproducible::on_gpus;
 use crate::writer::Message;
 use depx_kernels::Isa;
 use depx_models::{Backend, ElementType, LoadError, Reproducible, RunError, Tensor};
@@ -309,7 +309,7 @@ fn operators_do_what_onnx_says() {
     let mut folders: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     let on_processor = Isa::available().into_iter().map(|isa| Reproducible::with_isa(library.clone(), isa));
-    let reproducible: Vec<_> = on_processor.chain([on_simulated_gpu(&library)]).collect();
+    let reproducible: Vec<_> = on_processor.chain(on_gpus(&library)).collect();
     let reproducible: Vec<&dyn Backend> = reproducible.iter().map(|backend| backend as &dyn Backend).collect();
     let (mut wrong, mut totals) = (Vec::new(), [0; 2]);
     let mut rows: BTreeMap<String, Row> = known().into_iter().map(|name| (name, Row::default())).collect();

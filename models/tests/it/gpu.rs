@@ -56,7 +56,7 @@ fn what_a_gpu_has_kernels_for_is_computed_there() {
 }
 
 /// The GPU, or `None` where something that it needs is not here.
-fn gpu(library: &OnnxRuntime) -> Option<Gpu> {
+pub(crate) fn gpu(library: &OnnxRuntime) -> Option<Gpu> {
     match Gpu::open(library, GpuOptions { ordinal: 0, memory: 4 << 30 }) {
         Ok(gpu) => Some(gpu),
         Err(

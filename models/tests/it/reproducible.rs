@@ -1,11 +1,12 @@
 //! Class D1: the same bits whatever the instructions, close to what the library computes alone, and refusals by name.
 
 use crate::backend;
+use crate::gpu::gpu;
 use crate::writer::{F32, F64, I64, Message, U8, floats, graph, int, ints, longs, model, node, one, port, weight};
 use depx_cuda::interpreter::Interpreted;
 use depx_kernels::Isa;
 use depx_models::{Backend, ElementType, Gpu, LoadError, OnnxRuntime, Reproducible, Tensor};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const DIGITS: &[u8] = include_bytes!("../../zoo/digits/digits.onnx");
 const IMAGES: &[u8] = include_bytes!("../../zoo/digits/heldout.images");
@@ -56,14 +57,20 @@ pub(crate) fn ours(library: &OnnxRuntime, onnx: &[u8], inputs: &[Tensor]) -> Vec
     for threads in [2, 3] {
         assert!(run(Reproducible::new(library.clone()).with_threads(threads)) == expected, "{threads} threads");
     }
-    assert!(run(on_simulated_gpu(library)) == expected, "the GPU's kernels");
+    for on_gpu in on_gpus(library) {
+        assert!(run(on_gpu) == expected, "the GPU's kernels");
+    }
     expected
 }
 
-/// With the kernels of GPUs, interpreted on the processor.
-pub(crate) fn on_simulated_gpu(library: &OnnxRuntime) -> Reproducible {
-    let gpu = Gpu::simulated(Arc::new(Interpreted::new().unwrap()));
-    Reproducible::new(library.clone().with_gpu(gpu))
+/// With the kernels of GPUs, interpreted on the processor, and on a GPU if there is one.
+pub(crate) fn on_gpus(library: &OnnxRuntime) -> Vec<Reproducible> {
+    static GPUS: OnceLock<Vec<Gpu>> = OnceLock::new();
+    let gpus = GPUS.get_or_init(|| {
+        let simulated = Gpu::simulated(Arc::new(Interpreted::new().unwrap()));
+        std::iter::once(simulated).chain(gpu(library)).collect()
+    });
+    gpus.iter().map(|gpu| Reproducible::new(library.clone().with_gpu(gpu.clone()))).collect()
 }
 
 pub(crate) fn assert_close(name: &str, ours: &[Tensor], theirs: &[Tensor]) {
