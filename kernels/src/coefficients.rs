@@ -15,10 +15,10 @@ pub(crate) const LN2_LOW: f32 = f32::from_bits(0x35bf_be8e);
 
 /// (eʳ - 1 - r) / r² for |r| <= ln 2 / 2.
 pub(crate) const EXP: [f32; 5] = singles([0x3eff_fffe, 0x3e2a_aa49, 0x3d2a_ac48, 0x3c09_1a37, 0x3ab4_f835]);
-/// The same in r / 2, for e²ʳ: exact multiples.
-pub(crate) const EXP_OF_DOUBLE: [f32; 5] = in_multiple(EXP, 2.0);
 /// The same in 2r, for the root of eʳ: exact multiples.
 pub(crate) const EXP_OF_HALF: [f32; 5] = in_multiple(EXP, 0.5);
+/// The same in -2r, for the root of e⁻ʳ: exact multiples.
+pub(crate) const EXP_OF_MINUS_HALF: [f32; 5] = in_multiple(EXP, -0.5);
 /// (2ʳ - 1) / r for |r| <= 1/2.
 pub(crate) const EXP2: [f32; 6] =
     singles([0x3f31_7219, 0x3e75_fdf3, 0x3d63_56d4, 0x3c1d_90bd, 0x3aaf_e0f3, 0x3926_0cbe]);
@@ -27,28 +27,19 @@ pub(crate) const LOG: [f32; 8] =
     singles([0x3eaa_aaaa, 0xbe80_0114, 0x3e4c_d017, 0xbe2a_38c5, 0x3e11_6b92, 0xbe06_c7ba, 0x3e02_d091, 0xbd9c_b1f0]);
 /// (2 artanh s - 2s) / s³ in s², for 0 <= s <= 1/3.
 pub(crate) const LOG1P: [f32; 4] = singles([0x3f2a_aa81, 0x3ecc_e8e6, 0x3e8f_6020, 0x3e8f_650c]);
-/// (tanh t - t) / t³ in t², for 0 <= t <= 0.55.
-pub(crate) const TANH: [f32; 5] = singles([0xbeaa_aaa6, 0x3e08_86b3, 0xbd5c_9886, 0x3cac_bcd7, 0xbbce_302c]);
+/// tanh(x) / x in x², for |x| <= 9: the numerator and the denominator.
+pub(crate) const TANH_P: [f32; 5] = singles([0x3f80_0000, 0x3e09_058d, 0x3b65_1637, 0x37ac_e1a2, 0x3265_6e89]);
+pub(crate) const TANH_Q: [f32; 5] = singles([0x3f80_0000, 0x3eef_2d6b, 0x3cd3_fbf4, 0x39ac_4305, 0x3550_c005]);
 /// erf(t) / t - 1 in t², for 0 <= t <= 1.
 pub(crate) const ERF_SMALL: [f32; 6] =
     singles([0x3e03_75d1, 0xbec0_9332, 0x3de7_0357, 0xbcda_c1de, 0x3ba0_d7f2, 0xba12_a947]);
 /// log₂(1 - erf t) for 1 <= t <= 3.95.
 pub(crate) const ERF_LARGE: [f32; 7] =
     singles([0xba01_2991, 0xbfd0_2246, 0xbf6b_af9f, 0xbe18_524c, 0x3d01_0bf9, 0xbb8b_58dd, 0x398c_f8f5]);
-/// Φ(-t) exp(t²/2) (t + 2.25) in q = (t - 2.25) / (t + 2.25), for 0 <= t <= 13.3; Φ is the normal distribution.
-pub(crate) const GELU: [f32; 11] = singles([
-    0x3f31_01cd,
-    0xbec5_d3bd,
-    0x3da4_1d0b,
-    0x3ce4_0a4a,
-    0xbc2d_1f8e,
-    0xbbb8_bee8,
-    0x3a5b_30bd,
-    0x3ab2_c759,
-    0x396a_c185,
-    0xb95d_5ffe,
-    0xb8bc_8d01,
-]);
+/// Φ(-t) exp(t²/2) for 0 <= t <= 14: the numerator and the denominator; Φ is the normal distribution.
+pub(crate) const GELU_P: [f32; 5] = singles([0x3f00_0000, 0x3edf_df8e, 0x3e3a_d799, 0x3d25_5e1f, 0x3b85_9e05]);
+pub(crate) const GELU_Q: [f32; 6] =
+    singles([0x3f80_0000, 0x3fd6_10df, 0x3f99_8285, 0x3eef_534b, 0x3dcf_4586, 0x3c27_7659]);
 /// -√(2/π) log₂ e.
 pub(crate) const GELU_TANH_LINEAR: f64 = f64::from_bits(0xbff2_6aec_21bc_e759);
 /// The same times 0.044715.

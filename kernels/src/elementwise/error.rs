@@ -1,9 +1,9 @@
 //! The error function and the normal distribution.
 
 use super::activation::positive_part;
-use super::exponential::{Exponential, exp_of_remainder, exp2_of_remainder};
+use super::exponential::{Exponential, exp2_of_remainder};
 use super::map::{Function, polynomial};
-use crate::coefficients::{ERF_LARGE, ERF_SMALL, GELU, LN2_HIGH, LN2_LOW, LOG2_E, ROUND};
+use crate::coefficients::{ERF_LARGE, ERF_SMALL, EXP_OF_MINUS_HALF, GELU_P, GELU_Q, LN2_HIGH, LN2_LOW, LOG2_E, ROUND};
 use crate::lanes::Lanes;
 
 #[derive(Clone, Copy)]
@@ -40,27 +40,18 @@ impl Function for Gelu {
         unsafe {
             // x Φ(x) = max(x, 0) - t Φ(-t), where t = |x|; from 14.5 on the second term is zero.
             let t = L::splat(14.5).min(x.abs());
-            // -t²/2 = (square + rest) / -2 exactly: its error would be multiplied by itself.
+            // t² = square + rest exactly: an error would be multiplied by its exponential.
             let square = t.mul(t);
             let rest = t.fma(t, L::splat(-0.0).xor(square));
             let round = L::splat(Exponential::<L>::ROUND);
             let rounded = square.fma(L::splat(-0.5 * LOG2_E), round);
             let n = rounded.sub(round);
-            let r = n.fma(L::splat(-LN2_HIGH), square.mul(L::splat(-0.5)));
-            let r = n.fma(L::splat(-LN2_LOW), r);
-            let r = rest.fma(L::splat(-0.5), r);
-            let e = Exponential::with(exp_of_remainder(r), rounded);
-            let sum = t.add(L::splat(2.25));
-            let w = L::splat(1.0).div(sum);
-            let q = w.fma(L::splat(-4.5), L::splat(1.0));
-            let p = polynomial(q, &GELU);
-            // p / sum × mantissa, and what rounding takes from the quotient and both products, of which each is exact.
-            let minus = L::splat(-0.0);
-            let quotient = w.mul(p);
-            let rest = quotient.fma(minus.xor(sum), p).mul(w);
-            let product = quotient.mul(e.mantissa);
-            let rest = rest.fma(e.mantissa, quotient.fma(e.mantissa, minus.xor(product)));
-            let h = e.scale(t.fma(product, t.mul(rest)));
+            let r = n.fma(L::splat(2.0 * LN2_HIGH), square);
+            let r = n.fma(L::splat(2.0 * LN2_LOW), r).add(rest);
+            let e = polynomial(r, &EXP_OF_MINUS_HALF).fma(r, L::splat(-0.5)).fma(r, L::splat(1.0));
+            let e = Exponential::with(e, rounded);
+            let quotient = t.mul(polynomial(t, &GELU_P)).mul(e.mantissa).div(polynomial(t, &GELU_Q));
+            let h = e.scale(quotient);
             positive_part(x).sub(h)
         }
     }

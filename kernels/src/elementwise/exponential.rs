@@ -1,7 +1,7 @@
 //! The exponential function and its nearest relatives.
 
 use super::map::{Function, polynomial};
-use crate::coefficients::{EXP, EXP_OF_DOUBLE, EXP_OF_HALF, EXP2, LN2, LN2_HIGH, LN2_LOW, LOG2_E, ROUND, TANH};
+use crate::coefficients::{EXP, EXP_OF_HALF, EXP2, LN2, LN2_HIGH, LN2_LOW, LOG2_E, ROUND, TANH_P, TANH_Q};
 use crate::lanes::Lanes;
 
 #[derive(Clone, Copy)]
@@ -21,7 +21,7 @@ impl Function for Exp {
     }
 }
 
-/// eˣ for x <= 0, but zero where that is less than the least normal number, or e^-87.
+/// eˣ for x <= 0, but zero where that is less than about the least normal number.
 #[derive(Clone, Copy)]
 pub(crate) struct ExpOfDifference;
 
@@ -30,9 +30,12 @@ impl Function for ExpOfDifference {
     unsafe fn of<L: Lanes>(self, x: L) -> L {
         // SAFETY: the caller's.
         unsafe {
-            let (r, rounded) = remainder(x);
-            let e = exp_of_remainder(r).mul(rounded.shift_left(23));
-            L::splat(-87.0).select_greater(x, L::splat(0.0), e)
+            // The bits of a number with the exponent -127 are those of zero.
+            let x = L::splat(-88.0).max(x);
+            let round = L::splat(ROUND + 127.0);
+            let rounded = x.fma(L::splat(LOG2_E), round);
+            let r = rounded.sub(round).fma(L::splat(-LN2), x);
+            exp_of_remainder(r).mul(rounded.shift_left(23))
         }
     }
 }
@@ -47,10 +50,10 @@ impl Function for Sigmoid {
     unsafe fn of<L: Lanes>(self, x: L) -> L {
         // SAFETY: the caller's.
         unsafe {
-            // With e^-|x| nothing overflows, and results next to zero keep their precision.
-            let root = root_of_exp(L::splat(-104.0).max(L::splat(-0.0).or(x)));
+            // From 20 on the result is 1.
+            let root = root_of_exp(L::splat(20.0).min(L::splat(-104.0).max(x)));
             let e = root.mul(root);
-            L::splat(0.0).select_greater(x, e, L::splat(1.0)).div(L::splat(1.0).add(e))
+            e.div(L::splat(1.0).add(e))
         }
     }
 }
@@ -65,18 +68,10 @@ impl Function for Tanh {
     unsafe fn of<L: Lanes>(self, x: L) -> L {
         // SAFETY: the caller's.
         unsafe {
-            // From 10 on the result is 1. 1 - 2 / (e²ᵗ + 1) is good where it is not small.
-            let (one, two) = (L::splat(1.0), L::splat(2.0));
-            let t = L::splat(10.0).min(x.abs());
-            let round = L::splat(ROUND + 127.0);
-            let rounded = t.fma(L::splat(2.0 * LOG2_E), round);
-            let r = rounded.sub(round).fma(L::splat(-0.5 * LN2), t);
-            let e = polynomial(r, &EXP_OF_DOUBLE).fma(r, two).fma(r, one);
-            let sum = e.fma(rounded.shift_left(23), one);
-            let large = one.sub(two.div(sum));
-            let z = t.mul(t);
-            let small = t.mul(z).fma(polynomial(z, &TANH), t);
-            t.select_greater(L::splat(0.55), large, small).or(x.and(L::splat(-0.0)))
+            // From 9 on the quotient is too large.
+            let z = L::splat(81.0).min(x.mul(x));
+            let quotient = x.mul(polynomial(z, &TANH_P)).div(polynomial(z, &TANH_Q));
+            L::splat(-1.0).max(L::splat(1.0).min(quotient))
         }
     }
 }

@@ -11,8 +11,8 @@ pub(crate) const FUNCTIONS: [(Unary, &[f32]); 45] = [
     (Unary::Exp, &[-104.0, 89.0, 88.722_84, -87.336_54, -103.972_08]),
     (Unary::Log, &[1.0, FRAC_1_SQRT_2, SQRT_2, f32::MIN_POSITIVE]),
     (Unary::Erf, &[1.0, 3.95]),
-    (Unary::Tanh, &[10.0, 0.55]),
-    (Unary::Sigmoid, &[-104.0, -87.336_54, 17.0]),
+    (Unary::Tanh, &[9.0, 9.010_914]),
+    (Unary::Sigmoid, &[-104.0, -87.336_54, 17.0, 20.0]),
     (Unary::Softplus, &[-104.0, -87.336_54, 17.0]),
     (Unary::Gelu, &[14.5, -13.0, 5.5]),
     (Unary::GeluTanh, &[11.0, -10.0, 5.0]),
@@ -144,10 +144,10 @@ fn exact(function: Unary) -> Option<(Exact, f64)> {
         Unary::Exp => (f64::exp, 2.0),
         Unary::Log => (f64::ln, 2.0),
         Unary::Erf => (|x| erf(x), 2.0),
-        Unary::Tanh => (f64::tanh, 2.0),
-        Unary::Sigmoid => (sigmoid, 4.0),
+        Unary::Tanh => (f64::tanh, 6.0),
+        Unary::Sigmoid => (sigmoid, 5.0),
         Unary::Softplus => (|x| x.max(0.0) + (-x.abs()).exp().ln_1p(), 4.0),
-        Unary::Gelu => (|x| if x == f64::NEG_INFINITY { -0.0 } else { x * 0.5 * erfc(-x * 0.5_f64.sqrt()) }, 4.0),
+        Unary::Gelu => (|x| if x == f64::NEG_INFINITY { -0.0 } else { x * 0.5 * erfc(-x * 0.5_f64.sqrt()) }, 7.0),
         Unary::GeluTanh => (
             |x| {
                 let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);

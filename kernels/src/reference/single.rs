@@ -2,8 +2,8 @@
 
 use super::{fma, horner, power_of_two, scale};
 use crate::coefficients::{
-    ERF_LARGE, ERF_SMALL, EXP, EXP_OF_DOUBLE, EXP_OF_HALF, EXP2, GELU, GELU_TANH_CUBIC, GELU_TANH_LINEAR, LN2,
-    LN2_HIGH, LN2_LOW, LOG, LOG1P, LOG2_E, TANH,
+    ERF_LARGE, ERF_SMALL, EXP, EXP_OF_HALF, EXP_OF_MINUS_HALF, EXP2, GELU_P, GELU_Q, GELU_TANH_CUBIC, GELU_TANH_LINEAR,
+    LN2, LN2_HIGH, LN2_LOW, LOG, LOG1P, LOG2_E, TANH_P, TANH_Q,
 };
 
 /// eˣ as a mantissa and n: e^x = mantissa × 2ⁿ.
@@ -26,16 +26,15 @@ pub(super) fn exp(x: f32) -> f32 {
     scale(mantissa, n)
 }
 
-/// eˣ for x <= 0, as softmax uses it: zero below -87.
+/// eˣ for x <= 0, as softmax uses it: zero below -87.7.
 pub(super) fn exp_of_difference(x: f32) -> f32 {
-    if x < -87.0 {
-        return 0.0;
-    }
     if x.is_nan() {
         return x;
     }
-    let (r, n) = remainder(x);
-    exp_of_remainder(r) * power_of_two(n as i32)
+    let x = x.max(-88.0);
+    let n = fma(x, LOG2_E, 12_583_039.0) - 12_583_039.0;
+    // 2⁻¹²⁷ is zero here.
+    exp_of_remainder(fma(n, -LN2, x)) * power_of_two(n as i32)
 }
 
 /// x = n ln 2 + r, as r and n.
@@ -56,26 +55,18 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     if x.is_nan() {
         return x;
     }
-    let root = root_of_exp((-x.abs()).max(-104.0));
+    let root = root_of_exp(x.clamp(-104.0, 20.0));
     let e = root * root;
-    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+    e / (1.0 + e)
 }
 
 pub(super) fn tanh(x: f32) -> f32 {
     if x.is_nan() {
         return x;
     }
-    let t = x.abs().min(10.0);
-    let result = if t > 0.55 {
-        let n = fma(t, 2.0 * LOG2_E, 12_583_039.0) - 12_583_039.0;
-        let r = fma(n, -0.5 * LN2, t);
-        let e = fma(fma(horner(r, &EXP_OF_DOUBLE), r, 2.0), r, 1.0);
-        1.0 - 2.0 / fma(e, power_of_two(n as i32), 1.0)
-    } else {
-        let z = t * t;
-        fma(t * z, horner(z, &TANH), t)
-    };
-    result.copysign(x)
+    let z = (x * x).min(81.0);
+    let quotient = x * horner(z, &TANH_P) / horner(z, &TANH_Q);
+    quotient.clamp(-1.0, 1.0)
 }
 
 /// max(x, 0), but of -0 and of negative numbers -0.
@@ -126,16 +117,9 @@ pub(super) fn gelu(x: f32) -> f32 {
     let square = t * t;
     let rest = fma(t, t, -square);
     let n = fma(square, -0.5 * LOG2_E, 12_583_166.0) - 12_583_166.0;
-    let r = fma(-LN2_LOW, n, fma(-LN2_HIGH, n, -0.5 * square));
-    let mantissa = exp_of_remainder(fma(rest, -0.5, r));
-    let sum = t + 2.25;
-    let w = 1.0 / sum;
-    let p = horner(fma(w, -4.5, 1.0), &GELU);
-    let quotient = w * p;
-    let rest = fma(quotient, -sum, p) * w;
-    let product = quotient * mantissa;
-    let rest = fma(rest, mantissa, fma(quotient, mantissa, -product));
-    let h = scale(fma(t, product, t * rest), n);
+    let r = fma(n, 2.0 * LN2_LOW, fma(n, 2.0 * LN2_HIGH, square)) + rest;
+    let mantissa = fma(fma(horner(r, &EXP_OF_MINUS_HALF), r, -0.5), r, 1.0);
+    let h = scale(t * horner(t, &GELU_P) * mantissa / horner(t, &GELU_Q), n);
     positive_part(x) - h
 }
 

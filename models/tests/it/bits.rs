@@ -35,7 +35,7 @@ const FAMILIES: [(&str, &str, u64); 22] = [
         Cosh x -> y9; Erf x -> y10; Exp x -> y11; Floor x -> y12; HardSwish x -> y13; Log x -> y14; Mish x -> y15;
         Reciprocal x -> y16; Relu x -> y17; Round x -> y18; Sigmoid x -> y19; Sign x -> y20; Sin x -> y21; Sinh x -> y22;
         Softplus x -> y23; Softsign x -> y24; Sqrt x -> y25; Tan x -> y26; Tanh x -> y27; Gelu x -> y28",
-        0x6a86_fc89_e623_bd1f,
+        0xaa74_1cd2_ff19_b74c,
     ),
     (
         "functions with parameters",
@@ -55,7 +55,7 @@ const FAMILIES: [(&str, &str, u64); 22] = [
         "Softmax x -> y1; Softmax x -> y2 axis=1; LogSoftmax x -> y3; LogSoftmax x -> y4 axis=0;
         LayerNormalization x f:45 f:45 -> y5 y6 y7; RMSNormalization x f:45 -> y8; LpNormalization x -> y9 p=1;
         LpNormalization x -> y10 axis=1; MeanVarianceNormalization x -> y11; CumSum x [2] -> y12; CumSum x [-1] -> y13 reverse=1",
-        0x46d0_abac_8c36_3f74,
+        0x84bc_30cc_b1ef_84b4,
     ),
     (
         "channels",
@@ -94,7 +94,7 @@ const FAMILIES: [(&str, &str, u64); 22] = [
         "MatMul x f:45,67 -> m; Add m f:67 -> n; Relu n -> y1; MatMul x f:45,45 -> o; Add o f:45 -> p; Add p x -> q; Gelu q -> y2;
         Conv x f:4,4,3,3 f:4 -> c pads=[1,1,1,1]; Add c x -> d; HardSwish d -> y3; Conv x f:6,4,1,1 f:6 -> e; Sigmoid e -> f;
         Mul e f -> y4; Conv x f:6,4,3,3 -> g; BatchNormalization g f:6 f:6 f:6 p:6 -> h; Clip h =0.0 =6.0 -> y5",
-        0xda7c_e4a0_37dd_6c40,
+        0xf9ce_d23c_e493_d2a2,
     ),
     (
         "convolutions",
@@ -114,7 +114,7 @@ const FAMILIES: [(&str, &str, u64); 22] = [
         "attention",
         "Transpose x -> k perm=[0,1,3,2]; MatMul x k -> s; Mul s =0.149 -> t; Add t f:37 -> u; Softmax u -> p; MatMul p x -> v;
         Transpose v -> y1 perm=[0,2,1,3]; MatMul x k -> z; Div z =8.0 -> a; Softmax a -> b; MatMul b x -> y2",
-        0x3729_4c86_c864_956f,
+        0xce7d_464a_41fa_e00d,
     ),
     (
         "what is spelled out",
@@ -122,20 +122,20 @@ const FAMILIES: [(&str, &str, u64); 22] = [
         Mul n f:45 -> s; Add s p:45 -> y1; Mul x x -> q2; ReduceMean q2 [-1] -> m2; Add m2 =0.00001 -> e2; Sqrt e2 -> r2;
         Div x r2 -> n2; Mul n2 f:45 -> y2; Div x =1.4142135 -> d; Erf d -> f; Add f =1.0 -> o; Mul x o -> h; Mul h =0.5 -> y3;
         Sigmoid x -> g; Mul x g -> y4",
-        0x76a9_ad3d_12c9_3c0e,
+        0xe447_204d_4407_19b8,
     ),
     (
         "LSTM",
         "Reshape x [37,8,45] -> s; LSTM s t:2,76,45 t:2,76,19 t:2,152 -> y1 y2 y3 hidden_size=19 direction=bidirectional;
         LSTM s t:1,76,45 t:1,76,19 t:1,152 _ t:1,8,19 t:1,8,19 t:1,57 -> y4 y5 y6 hidden_size=19 direction=reverse clip=0.7",
-        0xe932_71e6_b10a_5b59,
+        0xc04b_41b0_404a_1a57,
     ),
     (
         "GRU and RNN",
         "Reshape x [37,8,45] -> s; GRU s t:2,57,45 t:2,57,19 t:2,114 -> y1 y2 hidden_size=19 direction=bidirectional;
         GRU s t:1,57,45 t:1,57,19 t:1,114 -> y3 y4 hidden_size=19 linear_before_reset=1;
         RNN s t:1,19,45 t:1,19,19 t:1,38 -> y5 y6 hidden_size=19",
-        0x34c4_9e9d_07d1_d4bb,
+        0x9d14_3c0d_1d56_3216,
     ),
     (
         "quantised tensors",

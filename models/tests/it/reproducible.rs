@@ -88,7 +88,7 @@ pub(crate) fn assert_close(name: &str, ours: &[Tensor], theirs: &[Tensor]) {
 fn the_profile_names_no_processor_and_no_library() {
     let Some(library) = backend() else { return };
     let profile = Reproducible::new(library).profile();
-    assert_eq!(profile, "models 1, reproducible operators 2, kernels 1");
+    assert_eq!(profile, "models 1, reproducible operators 2, kernels 2");
 }
 
 #[test]
