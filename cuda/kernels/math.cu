@@ -30,20 +30,22 @@ FUNCTION bool is_nan(float x) { return x != x; }
 
 static __device__ const unsigned EXP[] = {0x3efffffe, 0x3e2aaa49, 0x3d2aac48, 0x3c091a37, 0x3ab4f835};
 static __device__ const unsigned EXP2[] = {0x3f317219, 0x3e75fdf3, 0x3d6356d4, 0x3c1d90bd, 0x3aafe0f3, 0x39260cbe};
-static __device__ const unsigned TANH[] = {0xbeaaaaa6, 0x3e0886b3, 0xbd5c9886, 0x3cacbcd7, 0xbbce302c};
+static __device__ const unsigned TANH_P[] = {0x3f800000, 0x3e09058d, 0x3b651637, 0x37ace1a2, 0x32656e89};
+static __device__ const unsigned TANH_Q[] = {0x3f800000, 0x3eef2d6b, 0x3cd3fbf4, 0x39ac4305, 0x3550c005};
 static __device__ const unsigned ERF_SMALL[] = {0x3e0375d1, 0xbec09332, 0x3de70357, 0xbcdac1de, 0x3ba0d7f2, 0xba12a947};
 static __device__ const unsigned ERF_LARGE[] = {0xba012991, 0xbfd02246, 0xbf6baf9f, 0xbe18524c,
                                                 0x3d010bf9, 0xbb8b58dd, 0x398cf8f5};
-static __device__ const unsigned GELU[] = {0x3f3101cd, 0xbec5d3bd, 0x3da41d0b, 0x3ce40a4a, 0xbc2d1f8e, 0xbbb8bee8,
-                                           0x3a5b30bd, 0x3ab2c759, 0x396ac185, 0xb95d5ffe, 0xb8bc8d01};
+static __device__ const unsigned GELU_P[] = {0x3f000000, 0x3edfdf8e, 0x3e3ad799, 0x3d255e1f, 0x3b859e05};
+static __device__ const unsigned GELU_Q[] = {0x3f800000, 0x3fd610df, 0x3f998285, 0x3eef534b, 0x3dcf4586, 0x3c277659};
 
-// Horner's rule. Coefficient i is multiplied by 2 to the power of STEP x (i + 2).
-template <int STEP = 0, int COUNT>
+// Horner's rule. Coefficient i is multiplied by 2 to the power of STEP x (i + 2), and has its sign changed by ODD if i is odd.
+template <int STEP = 0, unsigned ODD = 0, int COUNT>
 FUNCTION float horner(float x, const unsigned (&coefficients)[COUNT]) {
-    float sum = bits(coefficients[COUNT - 1] + (unsigned)(STEP * (COUNT + 1)) * TWICE);
+    float sum = 0.0f;
 #pragma unroll
-    for (int i = COUNT - 2; i >= 0; i--) {
-        sum = fma(sum, x, bits(coefficients[i] + (unsigned)(STEP * (i + 2)) * TWICE));
+    for (int i = COUNT - 1; i >= 0; i--) {
+        float coefficient = bits(coefficients[i] + (unsigned)(STEP * (i + 2)) * TWICE ^ (i % 2 ? ODD : 0));
+        sum = i == COUNT - 1 ? coefficient : fma(sum, x, coefficient);
     }
     return sum;
 }
@@ -74,10 +76,10 @@ FUNCTION float exponential(float x) {
 
 // ed of KERNELS.md.
 FUNCTION float exp_of_difference(float x) {
-    if (x < -87.0f) return 0.0f;
     if (is_nan(x)) return x;
-    float n = rounded_product<127>(x, bits(LOG2_E));
-    return mul(exp_of_remainder(remainder_of_exp(x, n)), power_of_two((int)n));
+    float t = x < -88.0f ? -88.0f : x;
+    float n = rounded_product<127>(t, bits(LOG2_E));
+    return mul(exp_of_remainder(fma(n, bits(LN2 ^ MINUS), t)), power_of_two((int)n));
 }
 
 FUNCTION float root_of_exp(float x) {
@@ -88,26 +90,17 @@ FUNCTION float root_of_exp(float x) {
 
 FUNCTION float sigmoid(float x) {
     if (is_nan(x)) return x;
-    float t = negative(magnitude(x));
-    float q = root_of_exp(t < -104.0f ? -104.0f : t);
+    float q = root_of_exp(x < -104.0f ? -104.0f : x > 20.0f ? 20.0f : x);
     float e = mul(q, q);
-    return div(x < 0.0f ? e : 1.0f, add(1.0f, e));
+    return div(e, add(1.0f, e));
 }
 
 FUNCTION float hyperbolic_tangent(float x) {
     if (is_nan(x)) return x;
-    float t = magnitude(x) > 10.0f ? 10.0f : magnitude(x);
-    float result;
-    if (t > 0.55f) {
-        float n = rounded_product<127>(t, bits(LOG2_E + TWICE));
-        float r = fma(n, bits(LN2 - TWICE ^ MINUS), t);
-        float e = fma(fma(horner<1>(r, EXP), r, 2.0f), r, 1.0f);
-        result = sub(1.0f, div(2.0f, fma(e, power_of_two((int)n), 1.0f)));
-    } else {
-        float z = mul(t, t);
-        result = fma(mul(t, z), horner(z, TANH), t);
-    }
-    return with_sign(result, x);
+    float square = mul(x, x);
+    float z = square > 81.0f ? 81.0f : square;
+    float quotient = div(mul(x, horner(z, TANH_P)), horner(z, TANH_Q));
+    return quotient < -1.0f ? -1.0f : quotient > 1.0f ? 1.0f : quotient;
 }
 
 FUNCTION float positive_part(float x) { return x < 0.0f ? -0.0f : x; }
@@ -142,16 +135,9 @@ FUNCTION float gelu(float x) {
     float a = mul(t, t);
     float b = fma(t, t, negative(a));
     float n = rounded_product<254>(a, bits(LOG2_E - TWICE ^ MINUS));
-    float r = fma(b, -0.5f, remainder_of_exp(mul(a, -0.5f), n));
-    float e = exp_of_remainder(r);
-    float s = add(t, 2.25f);
-    float w = div(1.0f, s);
-    float p = horner(fma(w, -4.5f, 1.0f), GELU);
-    float c = mul(w, p);
-    float d = mul(fma(c, negative(s), p), w);
-    float g = mul(c, e);
-    d = fma(d, e, fma(c, e, negative(g)));
-    float h = fma(t, g, mul(t, d));
+    float r = add(fma(n, bits(LN2_LOW + TWICE), fma(n, bits(LN2_HIGH + TWICE), a)), b);
+    float e = fma(fma(horner<-1, MINUS>(r, EXP), r, -0.5f), r, 1.0f);
+    float h = div(mul(mul(t, horner(t, GELU_P)), e), horner(t, GELU_Q));
     return sub(positive_part(x), scale(h, n));
 }
 

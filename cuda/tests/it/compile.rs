@@ -30,7 +30,7 @@ fn the_code_belongs_to_the_sources() {
     let heading = heading(&source());
     assert!(
         PTX.starts_with(&heading),
-        "kernels.ptx is of other sources; compile them: {NVRTC}=…/libnvrtc.so.12 UPDATE_EXPECT=1 cargo test -p depx-cuda"
+        "kernels.ptx is of other sources; compile them: {NVRTC}=…/libnvrtc.so.12 UPDATE_EXPECT=1 cargo test -p depx-cuda --test it"
     );
 }
 
