@@ -17,6 +17,10 @@ pub(crate) trait Lanes: Vector<Number = f32> + Bits + Halve {
     unsafe fn abs(self) -> Self;
     /// The magnitude of `self`, whose sign is ignored, with the sign of `sign`.
     unsafe fn copysign(self, sign: Self) -> Self;
+    /// Of the lanes of this and of the next vector those at even places, and those at odd ones, both in an order of their own.
+    unsafe fn even_odd(self, next: Self) -> [Self; 2];
+    /// From that order to the usual one.
+    unsafe fn in_order(self) -> Self;
 }
 
 impl Lanes for f32 {
@@ -27,6 +31,14 @@ impl Lanes for f32 {
     #[inline(always)]
     unsafe fn copysign(self, sign: Self) -> Self {
         f32::copysign(self, sign)
+    }
+    #[inline(always)]
+    unsafe fn even_odd(self, next: Self) -> [Self; 2] {
+        [self, next]
+    }
+    #[inline(always)]
+    unsafe fn in_order(self) -> Self {
+        self
     }
 }
 
@@ -39,6 +51,14 @@ impl Lanes for __m256 {
     #[inline(always)]
     unsafe fn copysign(self, sign: Self) -> Self {
         unsafe { _mm256_or_ps(self.abs(), _mm256_and_ps(_mm256_set1_ps(-0.0), sign)) }
+    }
+    #[inline(always)]
+    unsafe fn even_odd(self, next: Self) -> [Self; 2] {
+        unsafe { [_mm256_shuffle_ps::<0x88>(self, next), _mm256_shuffle_ps::<0xdd>(self, next)] }
+    }
+    #[inline(always)]
+    unsafe fn in_order(self) -> Self {
+        unsafe { _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(_mm256_castps_pd(self))) }
     }
 }
 
@@ -55,6 +75,17 @@ impl Lanes for __m512 {
         let (value, sign) = unsafe { (_mm512_castps_si512(self), _mm512_castps_si512(sign)) };
         unsafe { _mm512_castsi512_ps(_mm512_ternarylogic_epi32::<0xca>(mask, sign, value)) }
     }
+    #[inline(always)]
+    unsafe fn even_odd(self, next: Self) -> [Self; 2] {
+        unsafe { [_mm512_shuffle_ps::<0x88>(self, next), _mm512_shuffle_ps::<0xdd>(self, next)] }
+    }
+    #[inline(always)]
+    unsafe fn in_order(self) -> Self {
+        unsafe {
+            let places = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+            _mm512_castpd_ps(_mm512_permutexvar_pd(places, _mm512_castps_pd(self)))
+        }
+    }
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -66,6 +97,14 @@ impl Lanes for float32x4_t {
     #[inline(always)]
     unsafe fn copysign(self, sign: Self) -> Self {
         unsafe { vbslq_f32(vdupq_n_u32(1 << 31), sign, self) }
+    }
+    #[inline(always)]
+    unsafe fn even_odd(self, next: Self) -> [Self; 2] {
+        unsafe { [vuzp1q_f32(self, next), vuzp2q_f32(self, next)] }
+    }
+    #[inline(always)]
+    unsafe fn in_order(self) -> Self {
+        self
     }
 }
 

@@ -72,6 +72,14 @@ impl<L: Lanes> Lanes for Two<L> {
     both! {
         abs();
         copysign(sign);
+        in_order();
+    }
+    #[inline(always)]
+    unsafe fn even_odd(self, next: Self) -> [Self; 2] {
+        unsafe {
+            let ([even, odd], [next_even, next_odd]) = (self.0.even_odd(self.1), next.0.even_odd(next.1));
+            [Two(even, next_even), Two(odd, next_odd)]
+        }
     }
 }
 

@@ -8,11 +8,11 @@ use crate::lanes::Lanes;
 /// the kernel, then reads the element after the one that the output before it read, whatever the stride.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
-    window: Window,
+    pub(super) window: Window,
     /// Padding before the input; if negative, what is left out of it.
     pads: [isize; 3],
-    input: Axes,
-    output: Axes,
+    pub(super) input: Axes,
+    pub(super) output: Axes,
     /// Remainders along each axis. A kernel of one element meets only one of them.
     phases: Axes,
     /// Positions along each axis of one remainder.

@@ -1,6 +1,7 @@
 //! Convolutions.
 
 pub(crate) mod depthwise;
+mod direct;
 pub(crate) mod image;
 mod patches;
 mod transposed;
@@ -15,6 +16,7 @@ use crate::gemm::{Matrix, pack_left};
 use crate::parallel::{Parallel, Shared, part};
 use crate::{Bias, Epilogue, Isa};
 use depthwise::{Depthwise, Positions};
+use direct::Direct;
 use image::{Fill, Layout};
 use patches::Patches;
 use std::ops::Range;
@@ -264,7 +266,8 @@ impl Convolution<'_> {
         let lanes = TileShape::of(isa).lanes;
         let channels = self.filters.input_channels();
         let from_len = input.len() / channels.max(1);
-        let positions = Positions::new(self.layout, lanes);
+        let direct = Direct::suits(self.layout);
+        let positions = (!direct).then(|| Positions::new(self.layout, lanes));
         let outputs = self.layout.outputs();
         let shared = Shared::new(output);
         let tasks = (4 * self.parallel.threads()).min(channels);
@@ -273,20 +276,20 @@ impl Convolution<'_> {
             let first = part.start * filters;
             // SAFETY: every channel is in one part.
             let output = unsafe { shared.slice(first * outputs, part.len() * filters * outputs) };
-            // Vectors may end after the last row.
-            with_scratch(self.layout.channel() + lanes, |laid_out| {
-                laid_out.fill(0.0);
-                isa.run(Depthwise {
-                    layout: self.layout,
-                    channels: &input[part.start * from_len..part.end * from_len],
-                    laid_out,
-                    taps: &self.taps,
-                    filters,
-                    weights: &self.filters.data.as_slice()[first * self.taps.len()..],
-                    positions: &positions,
-                    output,
-                    epilogue: epilogue.part(first, 0),
+            let channels = &input[part.start * from_len..part.end * from_len];
+            let weights = &self.filters.data.as_slice()[first * self.taps.len()..];
+            let epilogue = epilogue.part(first, 0);
+            let layout = self.layout;
+            let Some(positions) = &positions else {
+                return with_scratch(Direct::scratch(layout, lanes), |scratch| {
+                    isa.run(Direct { layout, channels, filters, weights, scratch, output, epilogue });
                 });
+            };
+            // Vectors may end after the last row.
+            with_scratch(layout.channel() + lanes, |laid_out| {
+                laid_out.fill(0.0);
+                let taps = &self.taps;
+                isa.run(Depthwise { layout, channels, laid_out, taps, filters, weights, positions, output, epilogue });
             });
         });
     }

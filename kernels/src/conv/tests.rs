@@ -123,6 +123,23 @@ fn layers_are_the_reference() {
     }
 }
 
+/// Rows that are read where they are, inside and at their edges.
+#[test]
+fn filters_of_one_channel_with_a_stride_are_the_reference() {
+    let mut random = Random::new(6);
+    for (groups, filters, size, window) in [
+        (3, 2, 78, square(3, 2, 1)),
+        (3, 1, 67, square(3, 2, 0)),
+        (2, 1, 80, square(3, 2, 4)),
+        (7, 1, 14, square(3, 2, 1)),
+        (5, 1, 1, square(3, 2, 9)),
+    ] {
+        let case = Case { batch: 2, groups, channels: 1, filters, spatial: [1, size, size], window };
+        case.check(&mut random, &Sequential, 50);
+        case.check(&mut random, &Threads(2), 1000);
+    }
+}
+
 #[test]
 fn threads_change_no_bit() {
     let mut random = Random::new(3);
