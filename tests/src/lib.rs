@@ -208,6 +208,18 @@ impl TestNode {
         fault: Option<InjectedFault>,
     ) -> Self {
         let data = TempDir::new().expect("a temporary directory");
+        Self::start_in(data, number, coordinator, behaviour, limits, fault)
+    }
+
+    /// Starts one that finds what an earlier one left.
+    pub fn start_in(
+        data: TempDir,
+        number: u8,
+        coordinator: SocketAddr,
+        behaviour: Behaviour,
+        limits: Limits,
+        fault: Option<InjectedFault>,
+    ) -> Self {
         let config = NodeConfig {
             data: data.path().to_owned(),
             blob_quota: BlobStore::QUOTA,
@@ -238,9 +250,14 @@ impl TestNode {
     }
 
     /// Stops it; gives how it ended.
-    pub async fn stop(mut self) -> Result<(), depx_node::NodeError> {
+    pub async fn stop(self) -> Result<(), depx_node::NodeError> {
+        self.stop_and_keep().await.map(drop)
+    }
+
+    /// Stops it; gives its data.
+    pub async fn stop_and_keep(mut self) -> Result<TempDir, depx_node::NodeError> {
         drop(self.stop.take());
-        timeout(PATIENCE, &mut self.task).await.expect("it stops").expect("it does not panic")
+        timeout(PATIENCE, &mut self.task).await.expect("it stops").expect("it does not panic").map(|()| self.data)
     }
 
     /// Waits until it ends by itself.

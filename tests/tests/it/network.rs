@@ -233,3 +233,30 @@ async fn a_node_that_stops_finishes_what_it_accepted() {
     completed.expect("the accepted job has a result");
     stopped.expect("the node stops cleanly");
 }
+
+#[tokio::test]
+async fn a_node_mends_what_its_disk_has_damaged() {
+    let (coordinator, mut nodes) = network(&[Echo]).await;
+    let connected = coordinator.client(client()).await;
+    let input: Vec<u8> = (0..3 << 18).flat_map(u32::to_le_bytes).collect();
+    let (spec, blobs) = echo_job(&client(), Consistency::Eventual, &input);
+    let hash = spec.input.blob().hash;
+    let completed =
+        timeout(PATIENCE, connected.submit(spec, &blobs, |_| ())).await.expect("in time").expect("a result");
+    assert_eq!(completed.output.items[0].stdout[..], input);
+
+    // The same node again, which has forgotten what it had in memory.
+    let data = nodes.pop().expect("it runs").stop_and_keep().await.expect("it stops cleanly");
+    let path = data.path().join("blobs").join(hash.to_string());
+    let mut bytes = std::fs::read(&path).expect("it is kept");
+    assert_eq!(bytes, input);
+    bytes[1 << 20] ^= 1;
+    std::fs::write(&path, bytes).expect("it is written");
+    let mut node = TestNode::start_in(data, 10, coordinator.address, Echo, Limits::DEFAULT, None);
+    node.event(|event| matches!(event, NodeEvent::Connected { .. }).then_some(())).await;
+    let (spec, blobs) = echo_job(&client(), Consistency::Eventual, &input);
+    let completed =
+        timeout(PATIENCE, connected.submit(spec, &blobs, |_| ())).await.expect("in time").expect("a result");
+    assert_eq!(completed.output.items[0].stdout[..], input);
+    assert_eq!(std::fs::read(&path).expect("it is kept"), input);
+}

@@ -99,7 +99,11 @@ impl Index {
         self.memory.get(blob).cloned()
     }
 
+    /// Keeps content in memory, unless it is so large that little else could be.
     pub(super) fn remember(&mut self, blob: Blob, content: Bytes) {
+        if content.len() > MEMORY / 4 {
+            return;
+        }
         self.memory_bytes += content.len();
         if let Some((_, replaced)) = self.memory.push(blob, content) {
             self.memory_bytes -= replaced.len();

@@ -83,7 +83,10 @@ impl Source {
         let mut bytes = Vec::with_capacity(usize::try_from(range.count * GROUP).unwrap_or(usize::MAX));
         for pieces in Windows::new(vec![range]) {
             let encoded = self.encode(&pieces)?;
-            let collect = |_, group: &[u8]| Ok(bytes.extend_from_slice(group));
+            let collect = |_, group: &[u8]| {
+                bytes.extend_from_slice(group);
+                Ok(())
+            };
             let decoded = tree::decode(&self.blob, &pieces, &encoded, |_, _| Ok(()), collect);
             decoded.map_err(|_| BlobError::Damaged { blob: self.blob, offset })?;
         }

@@ -139,7 +139,11 @@ async fn fetch_small(store: &BlobStore, blob: &Blob, peer: &Connection) -> Resul
     let mut receive = ask(peer, blob, all.clone()).await?;
     let encoded = read_exactly(&mut receive, tree::encoded_len(&tree::shape(blob), &all)).await?;
     let mut content = Vec::with_capacity(encoded.len());
-    let decoded = tree::decode(blob, &all, &encoded, |_, _| Ok(()), |_, group| Ok(content.extend_from_slice(group)));
+    let collect = |_, group: &[u8]| {
+        content.extend_from_slice(group);
+        Ok(())
+    };
+    let decoded = tree::decode(blob, &all, &encoded, |_, _| Ok(()), collect);
     if let Err(error) = decoded {
         let offset = tree::place(error).unwrap_or_default();
         return Err(FetchError::Store(BlobError::Damaged { blob: *blob, offset }));
