@@ -121,7 +121,7 @@ impl Run<'_> {
     /// Waits until one of the executing nodes has committed or failed, or has voted where nobody commits.
     async fn next_commitment(&mut self) {
         match self.executing.join_next().await {
-            Some(Ok((_, Ok(Executed::Committed(lease))))) => self.committed.push(lease),
+            Some(Ok((_, Ok(Executed::Committed(lease))))) => self.committed.push(*lease),
             Some(Ok((executor, Ok(Executed::Revealed(revealed))))) => self.count(executor, revealed).await,
             Some(Ok((executor, Err(error)))) => self.no_show(executor, &error).await,
             Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),

@@ -69,7 +69,7 @@ pub(crate) fn assignment(shared: &Shared, job: Hash, picked: &Picked, profile: H
 /// What a node did with a lease.
 pub(crate) enum Executed {
     /// It commits to a result.
-    Committed(Committed),
+    Committed(Box<Committed>),
     /// It revealed one at once.
     Revealed(Revealed),
 }
@@ -123,7 +123,7 @@ async fn until_executed(
     }
     match heard {
         LeaseMessage::Commit { commit } if offer.job.spec.consistency.commits() => {
-            Ok(Executed::Committed(Committed { conversation, offer, commit }))
+            Ok(Executed::Committed(Box::new(Committed { conversation, offer, commit })))
         }
         LeaseMessage::Reveal(reveal) if !offer.job.spec.consistency.commits() => {
             let revealed = timeout(REVEAL, conversation.revealed(offer, *reveal)).await;
