@@ -190,8 +190,6 @@ fn descriptor(element_type: TensorType) -> &'static str {
     }
 }
 
-/// In the order of their numbers.
-
 /// The array in an `.npy` file.
 fn array(mut content: &[u8]) -> Result<RawTensor> {
     let header = NpyHeader::from_reader(&mut content).context("neither an .npy file nor an .npz file")?;
