@@ -98,6 +98,55 @@ fn a_c_program_runs_unchanged() {
     }
 }
 
+#[test]
+fn a_c_program_calls_a_model_through_wasi_nn() {
+    let Some(guest) = built_guest("DEPX_C_GUESTS", "inference.wasm") else { return };
+    if !has_onnx_runtime() {
+        return;
+    }
+    let machine = Machine::new();
+    let model = format!("digits={MODEL}");
+    let run = |options: &[&str], arguments: &[&str]| -> Done {
+        let mut command = machine.depx(["run", "--model", &model]);
+        command.args(options).arg(&guest).arg("--").args(arguments);
+        finish(command, b"")
+    };
+    let done = run(&["--batch", IMAGES, "--record-bytes", "64"], &[]);
+    assert_eq!((done.code, &*done.stderr), (0, ""));
+    let right = done.stdout.lines().zip(LABELS.lines()).filter(|(answer, label)| answer == label).count();
+    assert_eq!((done.stdout.lines().count(), right), (360, 357));
+
+    let done = run(&[], &["codes"]);
+    assert_eq!((done.code, &*done.stderr), (0, ""));
+    let [fine, argument, memory, nothing_yet, unsupported, large, absent] = [0, 1, 3, 5, 6, 7, 8];
+    let codes = [
+        ("load", unsupported),
+        ("load_by_name absent", absent),
+        ("load_by_name outside", memory),
+        ("init_execution_context of no graph", argument),
+        ("init_execution_context outside", memory),
+        ("compute without inputs", argument),
+        ("get_output before", nothing_yet),
+        ("set_input of no context", argument),
+        ("set_input of no index", argument),
+        ("set_input of no type", argument),
+        ("set_input too deep", large),
+        ("set_input too short", argument),
+        ("set_input outside", memory),
+        ("another shape", argument),
+        ("another type", argument),
+        ("set_input", fine),
+        ("compute of no context", argument),
+        ("compute", fine),
+        ("get_output of no index", argument),
+        ("get_output too small", large),
+        ("get_output outside", memory),
+        ("get_output", fine),
+    ];
+    let expected: String = codes.iter().map(|(call, code)| format!("{call}: {code}\n")).collect();
+    assert_eq!(done.stdout, expected);
+}
+
 /// The library's telemetry keeps a file in the temporary directory, and a thread that reports to its maker.
 #[test]
 fn onnx_runtime_reports_to_nobody() {
