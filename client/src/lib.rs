@@ -115,6 +115,7 @@ pub struct Client {
     endpoint: Endpoint,
     dialled: Dialled,
     coordinator: Address,
+    address: Address,
     specs: Together<JobSpec, SignedJobSpec>,
     offers: Offers,
 }
@@ -125,7 +126,7 @@ impl Client {
         let (endpoint, _) = client_endpoint(ALPN_CLIENT)?;
         let dialled = dial(&endpoint, remote, coordinator, &key, None).await?;
         let offers = Offers::serve(dialled.connection.clone());
-        Ok(Self { endpoint, dialled, coordinator, specs: signer(key), offers })
+        Ok(Self { endpoint, dialled, coordinator, address: key.address(), specs: signer(key), offers })
     }
 
     /// Submits a job, sends what the coordinator lacks of `blobs`, and waits for the result. Any number of jobs may be under way at once.
@@ -136,6 +137,9 @@ impl Client {
         mut on_event: impl FnMut(JobEvent),
     ) -> Result<Completed, ClientError> {
         spec.validate()?;
+        if spec.client != self.address {
+            return Err(ClientError::Unsigned);
+        }
         let (quorum, job) = (spec.consistency.quorum(), spec.id());
         // Before the coordinator can ask.
         let offer = |blob: &Blob| Some(self.offers.offer(*blob, blobs.get(&blob.hash)?.clone()));

@@ -3,14 +3,11 @@
 use bytes::Bytes;
 use depx_protocol::Blob;
 use depx_protocol::wire::GetBlob;
-use depx_transport::{GiveError, Source, give, read_frame};
+use depx_transport::{GiveError, Source, TRANSFERS, give, read_frame};
 use quinn::{Connection, RecvStream, SendStream};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Semaphore;
-
-/// Blobs given at a time, each in two windows of memory.
-const TRANSFERS: usize = 8;
 
 /// What jobs that are being submitted offer, each with how many of them do.
 type Offered = HashMap<Blob, (Content, usize)>;

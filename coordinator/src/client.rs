@@ -1,12 +1,13 @@
 //! A client's connection: each of its streams is one job.
 
 use crate::job::{Agreed, Progress};
-use crate::{CoordinatorEvent, REPLAY_WINDOW_MS, Shared, TRANSFERS, job};
+use crate::{CoordinatorEvent, REPLAY_WINDOW_MS, Shared, job};
 use bytes::Bytes;
 use depx_protocol::wire::{ClientEvent, frame};
 use depx_protocol::{Address, Blob, Hash, SignedJobSpec, SpecError};
 use depx_transport::{
-    BlobStore, FetchError, FrameError, Guest, Pin, bounded, chain, fetch, read_frame, unix_ms, write_bytes, write_frame,
+    BlobStore, FetchError, FrameError, Guest, Pin, TRANSFERS, bounded, chain, fetch, read_frame, unix_ms, write_bytes,
+    write_frame,
 };
 use quinn::{Connection, RecvStream, SendStream};
 use std::collections::HashSet;

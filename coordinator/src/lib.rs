@@ -49,8 +49,6 @@ impl CoordinatorConfig {
 
 /// Connections at most: a bound on memory, far above what one coordinator serves.
 const MAX_CONNECTIONS: usize = 10_000;
-/// Blobs that travel over one connection at a time, each in two windows of memory; others wait.
-const TRANSFERS: usize = 8;
 /// A job spec is accepted so long before or after its client made it.
 const REPLAY_WINDOW_MS: u64 = 5 * 60 * 1000;
 

@@ -1,8 +1,8 @@
 //! A node's connection: heartbeats, and the blobs it asks for.
 
-use crate::{CoordinatorEvent, Shared, TRANSFERS};
+use crate::{CoordinatorEvent, Shared};
 use depx_protocol::wire::{Capabilities, ControlMessage};
-use depx_transport::{Guest, bounded, chain, read_frame};
+use depx_transport::{Guest, TRANSFERS, bounded, chain, read_frame};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;

@@ -220,6 +220,16 @@ mod tests {
     }
 
     #[test]
+    fn helpers_start_when_there_is_work() {
+        let threads = Threads::new(3);
+        assert!(threads.helpers.get().is_none());
+        threads.run(1, &|_| ());
+        assert!(threads.helpers.get().is_none(), "one task is the caller's");
+        threads.run(2, &|_| ());
+        assert_eq!(threads.helpers.get().map(Vec::len), Some(2));
+    }
+
+    #[test]
     fn a_panic_reaches_the_caller_and_the_threads_stay() {
         let threads = Threads::new(3);
         for wrong in 0..6 {

@@ -58,13 +58,10 @@ async fn converse(
     };
 
     let started_ms = unix_ms();
-    let cancel = Cancel::default();
+    let cancelled = CancelledWhenDropped(Cancel::default());
     let executed = tokio::select! {
-        executed = accepted(send, execute(session, job, &offer, cancel.clone())) => executed?,
-        _ = receive.received_reset() => {
-            cancel.cancel();
-            return Err(Abandoned::Cancelled);
-        }
+        executed = accepted(send, execute(session, job, &offer, cancelled.0.clone())) => executed?,
+        _ = receive.received_reset() => return Err(Abandoned::Cancelled),
     };
     let result = match executed {
         Ok(honest) => match session.shared.config.fault {
@@ -88,6 +85,15 @@ async fn converse(
     write_bytes(send, output.into()).await?;
     let LeaseReply::Done = read_frame(receive).await? else { return Err(Abandoned::Cancelled) };
     Ok((job, result))
+}
+
+/// Nobody wants an execution any more whose lease has ended, for whatever reason.
+struct CancelledWhenDropped(Cancel);
+
+impl Drop for CancelledWhenDropped {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
 }
 
 /// Waits for what an accepted lease comes to. The coordinator hears that it is accepted, unless it hears the result as soon.

@@ -42,12 +42,15 @@ impl Slots {
         self.busy.load(Ordering::Relaxed)
     }
 
-    /// What `task` comes to, executed when a slot is free; `None` if it panicked. It goes on though nobody waits for it any more.
+    /// What `task` comes to, executed when a slot is free; `None` if it panicked. It is not begun if nobody waits for it any more, but it
+    /// goes on once it was.
     pub(crate) async fn run<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (done, outcome) = oneshot::channel();
         let task = move || {
-            // Whoever asked may have gone.
-            let _ = done.send(task());
+            if !done.is_closed() {
+                // Whoever asked may have gone meanwhile.
+                let _ = done.send(task());
+            }
         };
         self.queue.send(Box::new(task)).ok()?;
         outcome.await.ok()
@@ -82,6 +85,28 @@ mod tests {
             assert_eq!(task.await.unwrap(), Some(number));
         }
         assert_eq!(most.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_not_begun() {
+        let slots = Arc::new(Slots::start(1).unwrap());
+        let barrier = Arc::new(Barrier::new(2));
+        let (first, held) = (slots.clone(), barrier.clone());
+        let running = tokio::spawn(async move { first.run(move || held.wait().is_leader()).await });
+        let begun = Arc::new(AtomicU32::new(0));
+        {
+            let counted = begun.clone();
+            let mut given_up = std::pin::pin!(slots.run(move || counted.fetch_add(1, Ordering::Relaxed)));
+            let once = std::future::poll_fn(|context| std::task::Poll::Ready(given_up.as_mut().poll(context)));
+            while slots.busy() == 0 {
+                tokio::task::yield_now().await;
+            }
+            assert!(once.await.is_pending());
+        }
+        barrier.wait();
+        assert!(running.await.unwrap().is_some());
+        assert_eq!(slots.run(|| 7).await, Some(7), "the one after it");
+        assert_eq!(begun.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

@@ -13,7 +13,9 @@ mod seen;
 mod tls;
 mod together;
 
-pub use blobs::{BlobError, BlobStore, FetchError, GiveError, MAX_BLOB, Partial, Pin, Source, fetch, give, serve};
+pub use blobs::{
+    BlobError, BlobStore, FetchError, GiveError, MAX_BLOB, Partial, Pin, Source, TRANSFERS, fetch, give, serve,
+};
 pub use endpoint::{Certificate, EndpointError, client_endpoint, server_endpoint};
 pub use frame::{FrameError, read_bytes, read_frame, write_bytes, write_frame};
 pub use greeting::{Dialled, GreetingError, Guest, dial, greet};

@@ -15,6 +15,10 @@ impl Gpu {
         match *self {}
     }
 
+    pub(super) fn is_broken(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn provider(&self) -> Option<ExecutionProviderDispatch> {
         match *self {}
     }

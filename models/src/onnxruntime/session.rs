@@ -1,5 +1,6 @@
 //! A loaded model: a few sessions, each used by one caller at a time.
 
+use super::gpu::Gpu;
 use super::{Failure, OnnxRuntime, guarded, reproducible, settings};
 use crate::onnx::ModelInfo;
 use crate::text::{MAX_REASON, bounded};
@@ -106,25 +107,31 @@ impl Model for Sessions {
                 // A session that failed may have kept part of that run; the next caller gets a fresh one.
                 drop(session);
                 self.forget();
-                Err(judged(failure))
+                match self.library.gpu.as_ref().is_some_and(Gpu::is_broken) {
+                    true => Err(RunError::Backend { reason: failure.reason }),
+                    false => Err(judged(failure)),
+                }
             }
         }
     }
 }
 
 fn session(library: &OnnxRuntime, kind: &Kind, onnx: &[u8]) -> Result<Session, Failure> {
-    guarded(|| {
-        let gpu = library.gpu.as_ref();
-        let mut builder = settings::builder(&library.library.environment, gpu)?;
-        if let Kind::Reproducible(isa, threads) = kind {
-            // The library's own fusions and constants would go past the operators.
-            builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
-            builder = builder.with_operators(reproducible::domain(*isa, threads, gpu)?)?;
-            if let Some(gpu) = gpu {
-                return gpu.reproducible_session(builder, onnx);
+    // Kernels prepare their weights here.
+    with_ieee_floats(|| {
+        guarded(|| {
+            let gpu = library.gpu.as_ref();
+            let mut builder = settings::builder(&library.library.environment, gpu)?;
+            if let Kind::Reproducible(isa, threads) = kind {
+                // The library's own fusions and constants would go past the operators.
+                builder = builder.with_optimization_level(GraphOptimizationLevel::Disable)?;
+                builder = builder.with_operators(reproducible::domain(*isa, threads, gpu)?)?;
+                if let Some(gpu) = gpu {
+                    return gpu.reproducible_session(builder, onnx);
+                }
             }
-        }
-        builder.commit_from_memory(onnx)
+            builder.commit_from_memory(onnx)
+        })
     })
 }
 

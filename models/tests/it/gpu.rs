@@ -47,10 +47,9 @@ fn what_a_gpu_has_kernels_for_is_computed_there() {
     let reproducible = Reproducible::new(library.with_gpu(Gpu::simulated(Arc::new(None))));
     for (name, onnx) in operators() {
         match reproducible.load(&onnx).unwrap().run(&[tensor(&[6, 40], &numbers(240))]) {
-            Err(RunError::Inputs { reason } | RunError::Backend { reason }) => {
-                assert!(reason.contains("was launched"), "{name}: {reason}");
-            }
-            Ok(_) => panic!("{name} is computed on the processor"),
+            // The machine's failure, not the input's.
+            Err(RunError::Backend { reason }) => assert!(reason.contains("was launched"), "{name}: {reason}"),
+            other => panic!("{name}: {other:?}"),
         }
     }
 }

@@ -337,6 +337,36 @@ fn windows_slide_as_in_the_library() {
     assert_close("GlobalAveragePool", &ours, &theirs);
 }
 
+/// Other programs in the process may have changed what processors do with subnormal numbers.
+#[cfg(target_arch = "x86_64")]
+#[test]
+#[allow(unsafe_code, reason = "there is no other way to change the rules")]
+fn rules_for_floats_of_the_process_change_no_bit() {
+    let Some(library) = backend() else { return };
+    let shape = [2];
+    let weights = [weight("half", F32, &[], &floats(&[0.5]))];
+    let nodes = [node("Mul", &["x", "half"], &["m"]), node("Exp", &["m"], &["e"]), node("Mul", &["e", "m"], &["y"])];
+    let onnx = model(graph(&nodes, &weights, &[port("x", F32, &shape)], &[port("y", F32, &shape)])).0;
+    // Their halves are subnormal, and e^-95 is.
+    let input = [tensor(&[2], &[f32::MIN_POSITIVE, -190.0])];
+    let set = |rules: u32| {
+        // SAFETY: only what processors do with subnormal numbers changes, for this thread, and is set back below.
+        unsafe {
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const rules, options(nostack, preserves_flags, readonly))
+        };
+    };
+    for backend in [&Reproducible::new(library.clone()) as &dyn Backend, &library] {
+        let run = || backend.load(&onnx).unwrap().run(&input).unwrap();
+        let expected = run();
+        // With results and operands flushed to zero.
+        set(0x1F80 | 1 << 15 | 1 << 6);
+        let flushed = run();
+        set(0x1F80);
+        assert!(values(&expected[0]).iter().all(|value| *value != 0.0), "{expected:?}");
+        assert!(flushed == expected);
+    }
+}
+
 #[test]
 fn what_has_no_kernel_is_refused_by_name() {
     let Some(library) = backend() else { return };

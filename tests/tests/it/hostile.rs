@@ -356,6 +356,18 @@ async fn a_coordinator_refuses_stale_replayed_and_foreign_jobs() {
 }
 
 #[tokio::test]
+async fn a_spec_of_another_client_is_not_signed_and_costs_no_other() {
+    let coordinator = TestCoordinator::start();
+    let _node = TestNode::start(10, coordinator.address, Behaviour::Echo).await;
+    let client = coordinator.client(key(2)).await;
+    let (foreign, _) = echo_job(&key(3), Consistency::Eventual, b"input");
+    let (own, blobs) = echo_job(&key(2), Consistency::Eventual, b"input");
+    let (refused, accepted) = tokio::join!(client.submit(foreign, &blobs, |_| ()), client.submit(own, &blobs, |_| ()));
+    assert!(matches!(refused, Err(ClientError::Unsigned)), "{refused:?}");
+    accepted.expect("the client's own job has a result");
+}
+
+#[tokio::test]
 async fn a_newer_connection_of_one_identity_replaces_the_older() {
     let mut coordinator = TestCoordinator::start();
     let first = TestNode::start(10, coordinator.address, Behaviour::Echo).await;

@@ -25,6 +25,9 @@ use std::path::{Path, PathBuf};
 /// The largest blob in bytes: the largest that fits comfortably in memory beside others.
 pub const MAX_BLOB: u64 = 1 << 30;
 
+/// Blobs that travel over one connection at a time, each in two windows of memory; others wait.
+pub const TRANSFERS: usize = 8;
+
 /// Blobs up to this length, one window, are handled in one piece.
 const SMALL: u64 = WINDOW * GROUP;
 

@@ -16,6 +16,7 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The provider's library, which is beside that of ONNX Runtime.
 const PROVIDER_FILE: &str =
@@ -53,6 +54,7 @@ pub struct Gpu {
     kernels: Arc<dyn Kernels>,
     provider: Option<GpuOptions>,
     description: Arc<str>,
+    broken: Arc<AtomicBool>,
 }
 
 /// Why a GPU cannot be used.
@@ -125,7 +127,8 @@ impl Gpu {
         let build = library::hash(&file).map_err(|source| GpuError::Read { path: file, source })?;
         let name = bounded(device.name(), 96);
         let ((major, minor), cuda) = (device.capability(), device.cuda());
-        let mut gpu = Self { kernels: Arc::new(device), provider: Some(options), description: "".into() };
+        let mut gpu =
+            Self { kernels: Arc::new(device), provider: Some(options), description: "".into(), broken: Arc::default() };
         let environment = &runtime.library.environment;
         guarded(|| settings::builder(environment, Some(&gpu))?.commit_from_memory(TRIAL)).map_err(start)?;
         let libraries = versions::libraries()?;
@@ -143,7 +146,7 @@ impl Gpu {
     /// Kernels of ours that work on this process's memory, as those of an interpreter do: for tests without a GPU. The library's provider
     /// is not used.
     pub fn simulated(kernels: Arc<dyn Kernels>) -> Self {
-        Self { kernels, provider: None, description: "simulated".into() }
+        Self { kernels, provider: None, description: "simulated".into(), broken: Arc::default() }
     }
 
     pub(super) fn description(&self) -> &str {
@@ -159,6 +162,15 @@ impl Gpu {
     /// The provider whose operators are ours on the GPU; none if that is simulated on the processor.
     pub(super) fn provider_name(&self) -> Option<&'static str> {
         self.provider.map(|_| ep::CUDA::NAME)
+    }
+
+    /// A kernel could not be run. From then on no failure is believed to be that of an input.
+    pub(super) fn set_broken(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     pub(super) fn kernels(&self) -> &dyn Kernels {

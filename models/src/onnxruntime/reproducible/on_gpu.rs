@@ -81,6 +81,12 @@ impl Operator for OnGpu {
     }
 }
 
+/// This machine's failure, whatever the values. The library passes on only the text of an error.
+fn broken<T>(gpu: &Gpu, reason: impl Into<String>) -> ort::Result<T> {
+    gpu.set_broken();
+    fail(reason)
+}
+
 /// A tensor of floats in the memory that kernels work on.
 struct Tensor {
     shape: Vec<usize>,
@@ -100,7 +106,7 @@ impl Tensor {
         let shape = sizes(shape)?;
         // Nothing is nowhere.
         if *device != there && !shape.contains(&0) {
-            return fail(format!("a tensor is on {} instead of {}", device.as_str(), there.as_str()));
+            return broken(gpu, format!("a tensor is on {} instead of {}", device.as_str(), there.as_str()));
         }
         Ok(Self { shape, address: data as Address })
     }
@@ -144,7 +150,7 @@ fn launch(run: &Run<'_>, gpu: &Gpu, launches: impl IntoIterator<Item = Result<La
     let stream = match (run.stream()?, gpu.provider_name()) {
         (Some(stream), _) => stream.as_ptr(),
         (None, None) => ptr::null_mut(),
-        (None, Some(_)) => return fail("the library gives no stream"),
+        (None, Some(_)) => return broken(gpu, "the library gives no stream"),
     };
     for launch in launches {
         let done = launch.map_err(depx_cuda::CudaError::from).and_then(|launch| {
@@ -152,7 +158,7 @@ fn launch(run: &Run<'_>, gpu: &Gpu, launches: impl IntoIterator<Item = Result<La
             // shapes were compared, and the library frees memory in the stream's order.
             unsafe { gpu.kernels().launch(&launch, stream.cast()) }
         });
-        done.or_else(|error| fail(error.to_string()))?;
+        done.or_else(|error| broken(gpu, error.to_string()))?;
     }
     Ok(())
 }
