@@ -18,7 +18,7 @@ pub(crate) struct CoordinatorArgs {
     /// Where to listen, UDP; port 0 takes any free one
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:4433")]
     listen: SocketAddr,
-    /// Where its key and blobs are kept [default: HOME/coordinator]
+    /// Where its key, blobs and journal are kept [default: HOME/coordinator]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// GiB that blobs may take on the disk; what was used the longest ago goes first
@@ -40,6 +40,7 @@ pub(crate) fn coordinator(global: &Global, args: CoordinatorArgs) -> Result<Exit
         listen: args.listen,
         heartbeat: CoordinatorConfig::HEARTBEAT,
         queue_timeout: CoordinatorConfig::QUEUE_TIMEOUT,
+        resume: CoordinatorConfig::RESUME,
         settlement: Settlement::default(),
     };
     let events = global.clone();

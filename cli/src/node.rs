@@ -18,7 +18,7 @@ pub(crate) struct NodeArgs {
     /// The coordinator, as it prints itself when it starts
     #[arg(long, env = "DEPX_COORDINATOR", value_name = "0xADDRESS@HOST:PORT")]
     coordinator: CoordinatorName,
-    /// Where its key, blobs and receipt chain are kept [default: HOME/node]
+    /// Where its key, blobs and journal are kept [default: HOME/node]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// GiB that blobs may take on the disk; what was used the longest ago goes first
@@ -77,8 +77,7 @@ pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
     let config = NodeConfig {
         data,
         blob_quota: args.blob_quota << 30,
-        coordinator: args.coordinator.resolve()?,
-        coordinator_address: args.coordinator.address,
+        coordinators: vec![(args.coordinator.resolve()?, args.coordinator.address)],
         slots,
         limits: LIMITS,
         fault: args.inject_fault.map(|FaultName::WrongOutput| InjectedFault::WrongOutput),
@@ -104,9 +103,15 @@ fn tell(global: &Global, event: &NodeEvent) {
             let value = json!({"event": "connected", "coordinator": coordinator.to_string()});
             show::line(global, &value, || format!("connected to coordinator {coordinator}"));
         }
-        NodeEvent::Disconnected { reason, retry_ms } => {
-            let value = json!({"event": "disconnected", "reason": reason, "retry_ms": retry_ms});
-            show::line(global, &value, || format!("not connected: {reason}; trying again in {retry_ms} ms"));
+        NodeEvent::Disconnected { coordinator, reason, retry_ms } => {
+            let value = json!({"event": "disconnected", "coordinator": coordinator.to_string(), "reason": reason, "retry_ms": retry_ms});
+            show::line(global, &value, || {
+                format!("not connected to coordinator {coordinator}: {reason}; trying again in {retry_ms} ms")
+            });
+        }
+        NodeEvent::Rejected { coordinator, reason } => {
+            let value = json!({"event": "rejected", "coordinator": coordinator.to_string(), "reason": reason});
+            show::line(global, &value, || format!("coordinator {coordinator} does not take this node: {reason}"));
         }
         NodeEvent::Completed { job, result } => {
             let value = json!({"event": "completed", "job": job.to_string(), "result": result.to_string()});

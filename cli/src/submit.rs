@@ -139,6 +139,10 @@ fn tell(global: &Global, bar: &ProgressBar, job: Hash, event: &JobEvent) {
             bar.println(format!("node {executor} did not deliver job {}: {detail}", job.short()));
             json!({"event": "no-show", "executor": executor.to_string(), "detail": detail})
         }
+        JobEvent::Lost { reason } => {
+            bar.println(format!("job {} is followed over another connection: {reason}", job.short()));
+            json!({"event": "lost", "reason": reason})
+        }
         JobEvent::Vote(bundle) => {
             let body = &bundle.receipt.body;
             json!({"event": "vote", "executor": body.executor.to_string(), "result": body.result.to_string()})

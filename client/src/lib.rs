@@ -1,4 +1,4 @@
-//! Submits jobs to a coordinator and follows them to a verified result.
+//! Submits jobs to a coordinator and follows them to a verified result, if need be over another connection.
 //!
 //! The coordinator is not trusted to count: the client checks every receipt itself, that enough different executors signed the
 //! result it is told, and that the output is the one that they signed.
@@ -6,20 +6,28 @@
 mod offers;
 
 use bytes::Bytes;
-use depx_protocol::wire::{ALPN_CLIENT, ClientEvent};
+use depx_protocol::wire::{ALPN_CLIENT, CLOSE_MOVED, ClientEvent};
 use depx_protocol::{
     Address, Blob, BundleError, Hash, JobOutput, JobSpec, OutputError, ReceiptBundle, ResultCore, SecretKey,
     SignedJobSpec, SpecError,
 };
 use depx_transport::{
-    Dialled, EndpointError, FrameError, GreetingError, Together, bounded, client_endpoint, dial, read_bytes,
-    read_frame, signer, write_frame,
+    Dialled, EndpointError, FrameError, GreetingError, Quiet, REDIAL, Together, bounded, chain, client_endpoint, dial,
+    read_bytes, read_frame, signer, write_frame,
 };
 use offers::Offers;
-use quinn::{ConnectionError, Endpoint, VarInt};
+use quinn::{ConnectionError, Endpoint, ReadError, VarInt, WriteError};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
 
+/// A coordinator that cannot be reached for so long is given up; between attempts pass pauses of these lengths.
+const PATIENCE: Duration = Duration::from_secs(60);
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(2);
 /// Output of all items together that is read at most.
 const MAX_OUTPUT: u64 = 4 << 30;
 /// Receipts of one job at most: a committee of seven, each replaced a few times.
@@ -93,6 +101,11 @@ pub enum JobEvent {
     },
     /// A node has voted; its receipt is verified.
     Vote(Box<ReceiptBundle>),
+    /// The connection was lost. The job goes on; what has happened to it is told again over the next connection.
+    Lost {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// A job's verified result.
@@ -110,13 +123,19 @@ pub struct Completed {
     pub dissenters: Vec<Address>,
 }
 
-/// A connection to a coordinator.
+/// A client of a coordinator, connected to it whenever it submits.
 pub struct Client {
     endpoint: Endpoint,
-    dialled: Dialled,
+    remote: SocketAddr,
     coordinator: Address,
-    address: Address,
+    key: SecretKey,
     specs: Together<JobSpec, SignedJobSpec>,
+    session: Mutex<Arc<Session>>,
+}
+
+/// One connection.
+struct Session {
+    dialled: Dialled,
     offers: Offers,
 }
 
@@ -124,12 +143,13 @@ impl Client {
     /// Connects to the coordinator at `remote`, which must prove to be `coordinator`.
     pub async fn connect(remote: SocketAddr, coordinator: Address, key: SecretKey) -> Result<Self, ClientError> {
         let (endpoint, _) = client_endpoint(ALPN_CLIENT)?;
-        let dialled = dial(&endpoint, remote, coordinator, &key, None).await?;
-        let offers = Offers::serve(dialled.connection.clone());
-        Ok(Self { endpoint, dialled, coordinator, address: key.address(), specs: signer(key), offers })
+        let session = Session::open(&endpoint, remote, coordinator, &key).await?;
+        let (specs, session) = (signer(key.clone()), Mutex::new(Arc::new(session)));
+        Ok(Self { endpoint, remote, coordinator, key, specs, session })
     }
 
     /// Submits a job, sends what the coordinator lacks of `blobs`, and waits for the result. Any number of jobs may be under way at once.
+    /// A connection that is lost is replaced, and the job followed over the new one.
     pub async fn submit(
         &self,
         spec: JobSpec,
@@ -137,16 +157,69 @@ impl Client {
         mut on_event: impl FnMut(JobEvent),
     ) -> Result<Completed, ClientError> {
         spec.validate()?;
-        if spec.client != self.address {
+        if spec.client != self.key.address() {
             return Err(ClientError::Unsigned);
         }
-        let (quorum, job) = (spec.consistency.quorum(), spec.id());
-        // Before the coordinator can ask.
-        let offer = |blob: &Blob| Some(self.offers.offer(*blob, blobs.get(&blob.hash)?.clone()));
-        let mut offers: Vec<_> = spec.blobs().filter_map(offer).collect();
+        let job = spec.id();
         let signed = self.specs.ask(spec).await.ok_or(ClientError::Unsigned)?;
-        let (mut send, mut receive) = self.dialled.connection.open_bi().await?;
-        write_frame(&mut send, &signed).await?;
+        // Since nothing was heard of it any more.
+        let mut lost = None;
+        loop {
+            let session = self.session().await?;
+            let mut hear = |event| {
+                lost = None;
+                on_event(event);
+            };
+            let followed = tokio::select! {
+                followed = self.follow(&session, job, &signed, blobs, &mut hear) => followed,
+                silent = session.silent() => Err(silent),
+            };
+            match followed {
+                Err(error) if error.is_loss() && lost.get_or_insert_with(Instant::now).elapsed() < PATIENCE => {
+                    on_event(JobEvent::Lost { reason: bounded(&chain(&error)) });
+                }
+                done => return done,
+            }
+            session.dialled.connection.close(CLOSE_MOVED.into(), b"the client goes on over another connection");
+            sleep(FIRST_RETRY).await;
+        }
+    }
+
+    /// The connection, or a new one if it is gone.
+    async fn session(&self) -> Result<Arc<Session>, ClientError> {
+        let mut session = self.session.lock().await;
+        if session.dialled.connection.close_reason().is_none() {
+            return Ok(session.clone());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut retry = FIRST_RETRY;
+        loop {
+            match Session::open(&self.endpoint, self.remote, self.coordinator, &self.key).await {
+                Ok(opened) => {
+                    *session = Arc::new(opened);
+                    return Ok(session.clone());
+                }
+                Err(error) if Instant::now() + retry > deadline => return Err(error),
+                Err(_) => sleep(retry).await,
+            }
+            retry = (retry * 2).min(LAST_RETRY);
+        }
+    }
+
+    /// Follows a job over one connection.
+    async fn follow(
+        &self,
+        session: &Session,
+        job: Hash,
+        signed: &SignedJobSpec,
+        blobs: &HashMap<Hash, Bytes>,
+        on_event: &mut impl FnMut(JobEvent),
+    ) -> Result<Completed, ClientError> {
+        // Before the coordinator can ask.
+        let offer = |blob: &Blob| Some(session.offers.offer(*blob, blobs.get(&blob.hash)?.clone()));
+        let mut offers: Vec<_> = signed.spec.blobs().filter_map(offer).collect();
+        let (mut send, mut receive) = session.dialled.connection.open_bi().await?;
+        write_frame(&mut send, signed).await?;
         let mut receipts = Vec::<ReceiptBundle>::new();
         loop {
             match read_frame(&mut receive).await? {
@@ -179,7 +252,7 @@ impl Client {
                 }
                 ClientEvent::Agreed { result, output_len, .. } => {
                     let output = read_bytes(&mut receive, output_len, MAX_OUTPUT).await?;
-                    return conclude(job, result, quorum, receipts, &output);
+                    return conclude(job, result, signed.spec.consistency.quorum(), receipts, &output);
                 }
                 ClientEvent::Failed { reason } => return Err(ClientError::Failed(bounded(&reason))),
             }
@@ -190,6 +263,38 @@ impl Client {
     pub async fn close(self) {
         self.endpoint.close(VarInt::from_u32(0), b"the client is done");
         self.endpoint.wait_idle().await;
+    }
+}
+
+impl Session {
+    async fn open(
+        endpoint: &Endpoint,
+        remote: SocketAddr,
+        coordinator: Address,
+        key: &SecretKey,
+    ) -> Result<Self, ClientError> {
+        let dialled = dial(endpoint, remote, coordinator, key, None).await?;
+        Ok(Self { offers: Offers::serve(dialled.connection.clone()), dialled })
+    }
+
+    /// Waits until the coordinator seems to have gone.
+    async fn silent(&self) -> ClientError {
+        let mut quiet = Quiet::watch(&self.dialled.connection);
+        while quiet.look().await < REDIAL {}
+        ConnectionError::TimedOut.into()
+    }
+}
+
+impl ClientError {
+    /// Whether the job can be followed over another connection.
+    fn is_loss(&self) -> bool {
+        matches!(
+            self,
+            Self::Connection(_)
+                | Self::Frame(
+                    FrameError::Read(ReadError::ConnectionLost(_)) | FrameError::Write(WriteError::ConnectionLost(_))
+                )
+        )
     }
 }
 

@@ -1,28 +1,21 @@
-//! A client's connection: each of its streams is one job.
+//! A client's connection: each of its streams is one job, or follows one that was submitted before the connection was lost.
 
-use crate::job::{Agreed, Progress};
-use crate::{CoordinatorEvent, REPLAY_WINDOW_MS, Shared, job};
+use crate::jobs::{self, End, LiveJob, Role};
+use crate::{REPLAY_WINDOW_MS, Shared};
 use bytes::Bytes;
-use depx_protocol::wire::{ClientEvent, frame};
+use depx_journal::JournalError;
+use depx_protocol::wire::{CLOSE_MOVED, ClientEvent};
 use depx_protocol::{Address, Blob, Hash, SignedJobSpec, SpecError};
 use depx_transport::{
-    BlobStore, FetchError, FrameError, Guest, Pin, TRANSFERS, bounded, chain, fetch, read_frame, unix_ms, write_bytes,
-    write_frame,
+    BlobError, BlobStore, FetchError, FrameError, Guest, Pin, TRANSFERS, chain, fetch, read_frame, unix_ms,
+    write_bytes, write_frame,
 };
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, StoppedError, WriteError};
 use std::collections::HashSet;
-use std::future::pending;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::join;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
-
-/// Events wait so long for others: a short job is told in one message.
-const TOGETHER: Duration = Duration::from_millis(2);
-/// Events that may wait for a client that reads slowly; then the job waits with them.
-const EVENTS: usize = 64;
 
 /// A submission that did not become a job.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +30,10 @@ enum SubmitError {
     Replayed,
     #[error("the job's blobs cannot be had")]
     Blobs(#[from] FetchError),
+    #[error("the coordinator's records cannot be read")]
+    Journal(#[from] JournalError),
+    #[error("the job's output cannot be read")]
+    Output(#[from] BlobError),
     #[error("the conversation broke off")]
     Frame(#[from] FrameError),
 }
@@ -71,98 +68,134 @@ async fn submission(
     mut send: SendStream,
     mut receive: RecvStream,
 ) -> Result<(), FrameError> {
-    let (job, spec, _pins) = match admit(shared, client, &mut send, &mut receive).await {
-        Ok(admitted) => admitted,
-        Err(error) => return write_frame(&mut send, &ClientEvent::Failed { reason: bounded(&chain(&error)) }).await,
+    let signed: SignedJobSpec = read_frame(&mut receive).await?;
+    let job = match verify(client, &signed) {
+        Ok(job) => job,
+        Err(error) => return write_bytes(&mut send, jobs::failed(&error).into()).await,
     };
-    let mut untold = Untold::default();
-    untold.add(&ClientEvent::Queued { job })?;
+    loop {
+        let (live, followed) = match shared.jobs.take(job) {
+            Role::Follow(live) => {
+                let followed = follow(&live, &mut send).await;
+                (live, followed)
+            }
+            Role::Run(live) => {
+                let followed = match admit(shared, client, &live, job, &signed, &mut send).await {
+                    Ok(Some(_pins)) => {
+                        let running = jobs::run(shared, &live, job, signed.clone(), Vec::new());
+                        join!(follow(&live, &mut send), running).0
+                    }
+                    Ok(None) => follow(&live, &mut send).await,
+                    Err(error) if client.connection.close_reason().is_some() => {
+                        tracing::debug!(error = chain(&error), "the client was lost before it had given everything");
+                        // It may have submitted the job again by now.
+                        shared.seen.forget(&job);
+                        live.give_up();
+                        Followed::Lost
+                    }
+                    Err(error) => {
+                        live.is_over(&jobs::failed(&error), Bytes::new(), None);
+                        follow(&live, &mut send).await
+                    }
+                };
+                (live, followed)
+            }
+        };
+        shared.jobs.leave(job, live);
+        match followed {
+            Followed::ToTheEnd => shared.journal.forget(job),
+            Followed::Lost => {}
+            Followed::GivenUp => continue,
+        }
+        return Ok(());
+    }
+}
 
-    let (progress, mut events) = mpsc::channel(EVENTS);
-    let running = job::run(shared, job, spec, progress);
-    let mut gone = pin!(send.stopped());
-    let outcome = {
-        let mut running = pin!(running);
-        loop {
-            tokio::select! {
-                // What has happened is told before the outcome.
-                biased;
-                Some(event) = events.recv() => untold.add(&told(event))?,
-                outcome = &mut running => break outcome,
-                () = untold.due() => write_bytes(&mut send, untold.take()).await?,
-                // The client has gone; dropping the job cancels its leases.
-                _ = &mut gone => return Ok(()),
+/// How a client heard of a job.
+enum Followed {
+    /// It has everything that it wants.
+    ToTheEnd,
+    /// The connection was lost. The job goes on, and the client can submit it again.
+    Lost,
+    /// Whoever ran the job could not.
+    GivenUp,
+}
+
+/// Tells a client what happens to a job.
+async fn follow(live: &LiveJob, send: &mut SendStream) -> Followed {
+    let mut position = 0;
+    loop {
+        let (frames, end) = tokio::select! {
+            gone = send.stopped() => return left(live, gone.err()),
+            after = live.after(position) => after,
+        };
+        position += frames.len();
+        let output = match end {
+            End::NotYet => Bytes::new(),
+            End::Output(ref output) => output.clone(),
+            End::GivenUp => return Followed::GivenUp,
+        };
+        for content in [frames, output] {
+            match send.write_chunk(content).await {
+                Ok(()) => {}
+                Err(WriteError::ConnectionLost(error)) => return left(live, Some(StoppedError::ConnectionLost(error))),
+                Err(_) => return left(live, None),
             }
         }
-    };
-    while let Ok(event) = events.try_recv() {
-        untold.add(&told(event))?;
-    }
-    let output = match outcome {
-        Ok(Agreed { result, dissenters, output }) => {
-            (shared.events)(CoordinatorEvent::Agreed { job, result, dissenters: dissenters.clone() });
-            untold.add(&ClientEvent::Agreed { result, dissenters, output_len: output.len() as u64 })?;
-            output
+        if let End::Output(_) = end {
+            // Fails only if the client has stopped the stream.
+            let _ = send.finish();
+            // Until it has arrived.
+            return left(live, send.stopped().await.err());
         }
-        Err(error) => {
-            let reason = bounded(&chain(&error));
-            (shared.events)(CoordinatorEvent::Failed { job, reason: reason.clone() });
-            untold.add(&ClientEvent::Failed { reason })?;
-            Bytes::new()
-        }
-    };
-    write_bytes(&mut send, untold.take()).await?;
-    write_bytes(&mut send, output).await
-}
-
-/// Events that wait a little for others, to go out together.
-#[derive(Default)]
-struct Untold {
-    frames: Vec<u8>,
-    since: Option<Instant>,
-}
-
-impl Untold {
-    fn add(&mut self, event: &ClientEvent) -> Result<(), FrameError> {
-        self.frames.extend(frame(event)?);
-        self.since.get_or_insert_with(Instant::now);
-        Ok(())
-    }
-
-    /// When the first of them has waited long enough; never if there is none.
-    async fn due(&self) {
-        match self.since {
-            Some(since) => sleep_until(since + TOGETHER).await,
-            None => pending().await,
-        }
-    }
-
-    fn take(&mut self) -> Bytes {
-        self.since = None;
-        std::mem::take(&mut self.frames).into()
     }
 }
 
-/// Reads a signed spec, checks it, and pulls the blobs that are not here yet. They stay for as long as the pins live.
+/// A client that is gone wants a job no more, unless it was lost.
+fn left(live: &LiveJob, error: Option<StoppedError>) -> Followed {
+    match error {
+        Some(StoppedError::ConnectionLost(ConnectionError::ApplicationClosed(close)))
+            if close.error_code == CLOSE_MOVED.into() =>
+        {
+            Followed::Lost
+        }
+        None | Some(StoppedError::ConnectionLost(ConnectionError::ApplicationClosed(_))) => {
+            live.cancel();
+            Followed::ToTheEnd
+        }
+        Some(_) => Followed::Lost,
+    }
+}
+
+/// Checks what a client signed, and that it is the one that is connected.
+fn verify(client: &Uploader, signed: &SignedJobSpec) -> Result<Hash, SubmitError> {
+    let job = signed.verify()?;
+    if signed.spec.client != client.address {
+        return Err(SubmitError::Client { named: signed.spec.client, connected: client.address });
+    }
+    Ok(job)
+}
+
+/// Decides whether to run a job, and pulls the blobs that are not here yet. They stay for as long as the pins live. `None` if the job is over,
+/// and its client can be told again.
 async fn admit(
     shared: &Shared,
     client: &Uploader,
+    live: &LiveJob,
+    job: Hash,
+    signed: &SignedJobSpec,
     send: &mut SendStream,
-    receive: &mut RecvStream,
-) -> Result<(Hash, SignedJobSpec, Vec<Pin>), SubmitError> {
-    let signed: SignedJobSpec = read_frame(receive).await?;
-    let job = signed.verify()?;
+) -> Result<Option<Vec<Pin>>, SubmitError> {
     let spec = &signed.spec;
-    if spec.client != client.address {
-        return Err(SubmitError::Client { named: spec.client, connected: client.address });
-    }
     let now_ms = unix_ms();
     let off_ms = now_ms.abs_diff(spec.created_ms);
-    if off_ms > REPLAY_WINDOW_MS {
-        return Err(SubmitError::Window(off_ms));
-    }
-    if !shared.seen.note(job, spec.created_ms.saturating_add(REPLAY_WINDOW_MS + 1), now_ms) {
-        return Err(SubmitError::Replayed);
+    let stale = off_ms > REPLAY_WINDOW_MS;
+    if stale || !shared.seen.note(job, spec.created_ms.saturating_add(REPLAY_WINDOW_MS + 1), now_ms) {
+        return match shared.journal.outcome(job)? {
+            Some(over) => Ok(jobs::recall(shared, live, over).await.map(|()| None)?),
+            None if stale => Err(SubmitError::Window(off_ms)),
+            None => Err(SubmitError::Replayed),
+        };
     }
     let mut named = HashSet::new();
     let blobs: Vec<Blob> = spec.blobs().filter(|blob| named.insert(**blob)).copied().collect();
@@ -172,7 +205,7 @@ async fn admit(
         write_frame(send, &ClientEvent::Need { blobs: missing.clone() }).await?;
         client.pull(&shared.blobs, missing).await?;
     }
-    Ok((job, signed, pins))
+    Ok(Some(pins))
 }
 
 impl Uploader {
@@ -190,13 +223,5 @@ impl Uploader {
             pulled.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         }
         Ok(())
-    }
-}
-
-fn told(progress: Progress) -> ClientEvent {
-    match progress {
-        Progress::Dispatched { executor } => ClientEvent::Dispatched { executor },
-        Progress::NoShow { executor, detail } => ClientEvent::NoShow { executor, detail },
-        Progress::Vote { vote } => ClientEvent::Vote { vote },
     }
 }

@@ -2,11 +2,11 @@
 //! they disagree.
 
 use crate::Shared;
-use crate::lease::{self, Committed, Executed, LeaseError, Revealed};
-use crate::nodes::Nodes;
+use crate::lease::{self, Committed, Executed, Lease, LeaseError, Open, Revealed};
+use crate::nodes::{Nodes, Picked};
 use bytes::Bytes;
 use depx_protocol::wire::{RefuseReason, Vote};
-use depx_protocol::{Address, Decision, Hash, SignedJobSpec, Tally};
+use depx_protocol::{Address, Assignment, Decision, Hash, SignedJobSpec, Tally};
 use depx_transport::{bounded, chain};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// What happens to a job on the way.
 pub(crate) enum Progress {
-    Dispatched { executor: Address },
+    Dispatched { assignment: Assignment },
     NoShow { executor: Address, detail: String },
     Vote { vote: Box<Vote> },
 }
@@ -40,13 +40,15 @@ pub(crate) enum JobError {
     NoMajority { votes: usize },
 }
 
-/// Runs a job to agreement. Dropping the future cancels every lease.
+/// Runs a job to agreement, or until it is known that there is none, and gives the leases whose receipts are to be stored. Nodes have
+/// accepted the `leases` before this coordinator was started. Dropping the future cancels every lease.
 pub(crate) async fn run(
     shared: &Arc<Shared>,
     job: Hash,
     signed: SignedJobSpec,
+    leases: Vec<Assignment>,
     progress: mpsc::Sender<Progress>,
-) -> Result<Agreed, JobError> {
+) -> (Result<Agreed, JobError>, Vec<Open>) {
     let mut run = Run {
         shared,
         job,
@@ -58,30 +60,12 @@ pub(crate) async fn run(
         executing: JoinSet::new(),
         committed: Vec::new(),
         outputs: Vec::new(),
+        open: Vec::new(),
         deadline: Instant::now() + shared.config.queue_timeout,
     };
-    loop {
-        match run.tally.decision() {
-            Decision::Agreed { result, dissenters } => {
-                let output = run.outputs.into_iter().find(|(hash, _)| *hash == result).map(|(_, output)| output);
-                return Ok(Agreed { result, dissenters, output: output.unwrap_or_default() });
-            }
-            Decision::NoMajority => return Err(JobError::NoMajority { votes: run.tally.votes().len() }),
-            Decision::Dispatch(count) => {
-                let changed = shared.nodes.changed();
-                let dispatched = run.dispatch(count);
-                if dispatched < count && run.executing.is_empty() {
-                    // Those who committed wait with us: nobody reveals before enough were asked.
-                    timeout_at(run.deadline, changed).await.map_err(|_| run.no_nodes())?;
-                } else {
-                    run.next_commitment().await;
-                }
-            }
-            // Nobody reveals before everyone who was asked has committed or failed.
-            Decision::Wait if run.executing.is_empty() => run.reveal().await,
-            Decision::Wait => run.next_commitment().await,
-        }
-    }
+    leases.into_iter().for_each(|assignment| run.execute(assignment, None));
+    let agreed = run.agree().await;
+    (agreed, run.open)
 }
 
 struct Run<'a> {
@@ -96,11 +80,38 @@ struct Run<'a> {
     executing: JoinSet<(Address, Result<Executed, LeaseError>)>,
     committed: Vec<Committed>,
     outputs: Vec<(Hash, Bytes)>,
+    open: Vec<Open>,
     /// Until then further nodes are looked for.
     deadline: Instant,
 }
 
 impl Run<'_> {
+    async fn agree(&mut self) -> Result<Agreed, JobError> {
+        loop {
+            match self.tally.decision() {
+                Decision::Agreed { result, dissenters } => {
+                    let output =
+                        self.outputs.iter().find(|(hash, _)| *hash == result).map(|(_, output)| output.clone());
+                    return Ok(Agreed { result, dissenters, output: output.unwrap_or_default() });
+                }
+                Decision::NoMajority => return Err(JobError::NoMajority { votes: self.tally.votes().len() }),
+                Decision::Dispatch(count) => {
+                    let changed = self.shared.nodes.changed();
+                    let dispatched = self.dispatch(count);
+                    if dispatched < count && self.executing.is_empty() {
+                        // Those who committed wait with us: nobody reveals before enough were asked.
+                        timeout_at(self.deadline, changed).await.map_err(|_| self.no_nodes())?;
+                    } else {
+                        self.next_commitment().await;
+                    }
+                }
+                // Nobody reveals before everyone who was asked has committed or failed.
+                Decision::Wait if self.executing.is_empty() => self.reveal().await,
+                Decision::Wait => self.next_commitment().await,
+            }
+        }
+    }
+
     /// Leases the job to up to `count` further nodes; gives how many were found.
     fn dispatch(&mut self, count: usize) -> usize {
         let class = self.signed.spec.class;
@@ -108,14 +119,18 @@ impl Run<'_> {
         for dispatched in 0..count {
             let Some(picked) = Nodes::pick(self.shared, class, profile, &self.asked) else { return dispatched };
             let attempt = u32::try_from(self.asked.len()).unwrap_or(u32::MAX);
-            self.profile = Some(profile);
-            self.asked.push(picked.node.address);
-            self.tally.dispatched(picked.node.address);
-            let assignment = lease::assignment(self.shared, self.job, &picked, profile, attempt);
-            let (shared, job, progress) = (self.shared.clone(), self.signed.clone(), self.progress.clone());
-            self.executing.spawn(lease::execute(shared, job, picked, assignment, progress));
+            let assignment = lease::assignment(self.shared, self.job, picked.node.address, profile, attempt);
+            self.execute(assignment, Some(picked));
         }
         count
+    }
+
+    fn execute(&mut self, assignment: Assignment, place: Option<Picked>) {
+        self.profile = Some(assignment.profile);
+        self.asked.push(assignment.executor);
+        self.tally.dispatched(assignment.executor);
+        let (shared, job, progress) = (self.shared.clone(), self.signed.clone(), self.progress.clone());
+        self.executing.spawn(lease::execute(Lease { shared, job, assignment, progress }, place));
     }
 
     /// Waits until one of the executing nodes has committed or failed, or has voted where nobody commits.
@@ -144,8 +159,9 @@ impl Run<'_> {
         }
     }
 
-    async fn count(&mut self, executor: Address, Revealed { vote, output }: Revealed) {
+    async fn count(&mut self, executor: Address, Revealed { vote, output, open }: Revealed) {
         let result = vote.receipt.body.result;
+        self.open.push(open);
         self.tally.vote(executor, result);
         self.outputs.push((result, output));
         self.tell(Progress::Vote { vote }).await;

@@ -1,17 +1,20 @@
-//! The conversation with one node about one lease.
+//! The conversation with one node about one lease. If the connection is lost, the node may come back, and the lease is offered to it again:
+//! it goes on from where it was.
 
 use crate::Shared;
 use crate::job::Progress;
-use crate::nodes::Picked;
+use crate::nodes::{Nodes, Picked};
 use bytes::Bytes;
 use depx_protocol::wire::{LeaseMessage, LeaseReply, Offer, RefuseReason, Reveal, Vote};
-use depx_protocol::{Address, Assignment, BundleError, Hash, JobOutput, LeaseId, OutputError, SignedJobSpec, VERSION};
+use depx_protocol::{
+    Address, Assignment, BundleError, Hash, JobOutput, LeaseId, OutputError, SignedAssignment, SignedJobSpec, VERSION,
+};
 use depx_transport::{FrameError, bounded, random, read_bytes, read_frame, unix_ms, write_frame};
-use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
+use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A node must accept within this time; then the assignment is worthless.
 const ACCEPT: Duration = Duration::from_secs(10);
@@ -31,6 +34,8 @@ pub(crate) enum LeaseError {
     Connection(#[from] ConnectionError),
     #[error("the conversation broke off")]
     Frame(#[from] FrameError),
+    #[error("the connection was lost, and the node did not come back within {} s", .0.as_secs_f64())]
+    Gone(Duration),
     #[error("the node did not {0} in time")]
     Late(&'static str),
     #[error("the node refused ({reason:?}): {detail}")]
@@ -49,19 +54,40 @@ pub(crate) enum LeaseError {
     Output(#[from] OutputError),
 }
 
-/// An assignment of `job` to the picked node.
-pub(crate) fn assignment(shared: &Shared, job: Hash, picked: &Picked, profile: Hash, attempt: u32) -> Assignment {
-    let issued_ms = unix_ms();
+impl LeaseError {
+    /// Whether the lease can go on over another connection.
+    fn is_loss(&self) -> bool {
+        matches!(
+            self,
+            Self::Connection(_)
+                | Self::Frame(
+                    FrameError::Read(ReadError::ConnectionLost(_)) | FrameError::Write(WriteError::ConnectionLost(_))
+                )
+        )
+    }
+}
+
+/// A job that one node is to execute.
+pub(crate) struct Lease {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) job: SignedJobSpec,
+    /// Its times are those of the last offer.
+    pub(crate) assignment: Assignment,
+    pub(crate) progress: mpsc::Sender<Progress>,
+}
+
+/// An assignment of `job` to a node.
+pub(crate) fn assignment(shared: &Shared, job: Hash, executor: Address, profile: Hash, attempt: u32) -> Assignment {
     Assignment {
         version: VERSION,
         job,
         lease: LeaseId(random()),
         attempt,
         coordinator: shared.key.address(),
-        executor: picked.node.address,
+        executor,
         profile,
-        issued_ms,
-        expires_ms: issued_ms + u64::try_from(ACCEPT.as_millis()).unwrap_or(u64::MAX),
+        issued_ms: 0,
+        expires_ms: 0,
         settlement: shared.config.settlement,
     }
 }
@@ -76,81 +102,119 @@ pub(crate) enum Executed {
 
 /// A node that has executed and committed.
 pub(crate) struct Committed {
+    lease: Lease,
     conversation: Conversation,
-    offer: Offer,
+    assignment: Box<SignedAssignment>,
     commit: Hash,
 }
 
-/// A node's checked result and its output.
+/// A node's checked result and its output. The node keeps both until it is told that it need not.
 pub(crate) struct Revealed {
     pub(crate) vote: Box<Vote>,
     pub(crate) output: Bytes,
+    pub(crate) open: Open,
 }
 
-/// Leases a job and waits for the commitment, or for the result where nobody needs to commit. Dropping the future cancels the lease.
-pub(crate) async fn execute(
-    shared: Arc<Shared>,
-    job: SignedJobSpec,
-    picked: Picked,
-    assignment: Assignment,
-    progress: mpsc::Sender<Progress>,
-) -> (Address, Result<Executed, LeaseError>) {
-    let executor = picked.node.address;
-    let executed = async {
-        let assignment = shared.assignments.ask(assignment).await.ok_or(LeaseError::Unsigned)?;
-        let conversation = Conversation::open(picked).await?;
-        until_executed(conversation, Offer { job, assignment }, progress).await
+/// How far one conversation came.
+enum Step {
+    Committed(Conversation, Box<SignedAssignment>, Hash),
+    Revealed(Revealed),
+}
+
+/// Leases a job and waits for the commitment, or for the result where nobody needs to commit. Without a place, the lease is one that the node
+/// has accepted before. Dropping the future cancels the lease.
+pub(crate) async fn execute(mut lease: Lease, place: Option<Picked>) -> (Address, Result<Executed, LeaseError>) {
+    let executor = lease.assignment.executor;
+    let executed = match lease.until_executed(place).await {
+        Ok(Step::Committed(conversation, assignment, commit)) => {
+            Ok(Executed::Committed(Box::new(Committed { lease, conversation, assignment, commit })))
+        }
+        Ok(Step::Revealed(revealed)) => Ok(Executed::Revealed(revealed)),
+        Err(error) => Err(error),
     };
-    (executor, executed.await)
+    (executor, executed)
 }
 
-async fn until_executed(
-    mut conversation: Conversation,
-    offer: Offer,
-    progress: mpsc::Sender<Progress>,
-) -> Result<Executed, LeaseError> {
-    let executor = offer.assignment.assignment.executor;
-    write_frame(&mut conversation.send, &offer).await?;
-    let mut heard = conversation.hear(ACCEPT, "answer").await?;
-    if let LeaseMessage::Refuse { reason, detail } = heard {
-        return Err(LeaseError::Refused { reason, detail: bounded(&detail) });
-    }
-    // A client that has gone is noticed elsewhere.
-    let _ = progress.send(Progress::Dispatched { executor }).await;
-    if let LeaseMessage::Accept = heard {
-        let patience = Duration::from_millis(offer.job.spec.limits.wall_ms).saturating_add(SLACK);
-        heard = conversation.hear(patience, "finish").await?;
-    }
-    match heard {
-        LeaseMessage::Commit { commit } if offer.job.spec.consistency.commits() => {
-            Ok(Executed::Committed(Box::new(Committed { conversation, offer, commit })))
+impl Lease {
+    async fn until_executed(&mut self, mut place: Option<Picked>) -> Result<Step, LeaseError> {
+        loop {
+            let place = match place.take() {
+                Some(place) => place,
+                None => self.returned().await?,
+            };
+            match self.converse(place).await {
+                Err(error) if error.is_loss() => {}
+                done => return done,
+            }
         }
-        LeaseMessage::Reveal(reveal) if !offer.job.spec.consistency.commits() => {
-            let revealed = timeout(REVEAL, conversation.revealed(offer, *reveal)).await;
-            revealed.unwrap_or(Err(LeaseError::Late("reveal"))).map(Executed::Revealed)
+    }
+
+    /// Waits until the node is connected.
+    async fn returned(&self) -> Result<Picked, LeaseError> {
+        let patience = self.shared.config.resume;
+        let deadline = Instant::now() + patience;
+        loop {
+            let changed = self.shared.nodes.changed();
+            if let Some(place) = Nodes::again(&self.shared, self.assignment.executor) {
+                return Ok(place);
+            }
+            timeout_at(deadline, changed).await.map_err(|_| LeaseError::Gone(patience))?;
         }
-        LeaseMessage::Failed { detail } => Err(LeaseError::Failed(bounded(&detail))),
-        _ => Err(LeaseError::Unexpected),
+    }
+
+    async fn converse(&mut self, place: Picked) -> Result<Step, LeaseError> {
+        let issued_ms = unix_ms();
+        self.assignment.issued_ms = issued_ms;
+        self.assignment.expires_ms = issued_ms + u64::try_from(ACCEPT.as_millis()).unwrap_or(u64::MAX);
+        let assignment = self.shared.assignments.ask(self.assignment.clone()).await.ok_or(LeaseError::Unsigned)?;
+        let mut conversation = Conversation::open(place).await?;
+        let offer = Offer { job: self.job.clone(), assignment };
+        write_frame(&mut conversation.send, &offer).await?;
+        let mut heard = conversation.hear(ACCEPT, "answer").await?;
+        if let LeaseMessage::Refuse { reason, detail } = heard {
+            return Err(LeaseError::Refused { reason, detail: bounded(&detail) });
+        }
+        // A client that has gone is noticed elsewhere.
+        let _ = self.progress.send(Progress::Dispatched { assignment: self.assignment.clone() }).await;
+        let spec = &self.job.spec;
+        if let LeaseMessage::Accept = heard {
+            let patience = Duration::from_millis(spec.limits.wall_ms).saturating_add(SLACK);
+            heard = conversation.hear(patience, "finish").await?;
+        }
+        match heard {
+            LeaseMessage::Commit { commit } if spec.consistency.commits() => {
+                Ok(Step::Committed(conversation, Box::new(offer.assignment), commit))
+            }
+            LeaseMessage::Reveal(reveal) if !spec.consistency.commits() => {
+                let revealed = timeout(REVEAL, conversation.revealed(&self.job, offer.assignment, *reveal)).await;
+                revealed.unwrap_or(Err(LeaseError::Late("reveal"))).map(Step::Revealed)
+            }
+            LeaseMessage::Failed { detail } => Err(LeaseError::Failed(bounded(&detail))),
+            _ => Err(LeaseError::Unexpected),
+        }
     }
 }
 
 impl Committed {
     /// Asks for the result and its output, and checks both.
     pub(crate) async fn reveal(self) -> (Address, Result<Revealed, LeaseError>) {
-        let executor = self.offer.assignment.assignment.executor;
-        let revealed = timeout(REVEAL, self.until_done()).await;
-        (executor, revealed.unwrap_or(Err(LeaseError::Late("reveal"))))
+        (self.lease.assignment.executor, self.until_revealed().await)
     }
 
-    async fn until_done(self) -> Result<Revealed, LeaseError> {
-        let Self { mut conversation, offer, commit } = self;
-        write_frame(&mut conversation.send, &LeaseReply::Open).await?;
-        match read_frame(&mut conversation.receive).await? {
-            LeaseMessage::Reveal(reveal) if reveal.receipt.body.commit == commit => {
-                conversation.revealed(offer, *reveal).await
+    async fn until_revealed(self) -> Result<Revealed, LeaseError> {
+        let Self { mut lease, mut conversation, mut assignment, commit } = self;
+        loop {
+            let revealed = timeout(REVEAL, conversation.opened(&lease.job, *assignment, commit)).await;
+            match revealed.unwrap_or(Err(LeaseError::Late("reveal"))) {
+                Err(error) if error.is_loss() => {}
+                done => return done,
             }
-            LeaseMessage::Reveal(_) => Err(LeaseError::Commitment),
-            _ => Err(LeaseError::Unexpected),
+            match lease.until_executed(None).await? {
+                Step::Committed(again, renewed, same) if same == commit => {
+                    (conversation, assignment) = (again, renewed)
+                }
+                Step::Committed(..) | Step::Revealed(_) => return Err(LeaseError::Commitment),
+            }
         }
     }
 }
@@ -164,32 +228,48 @@ struct Conversation {
 }
 
 impl Conversation {
-    async fn open(picked: Picked) -> Result<Self, LeaseError> {
-        let (send, receive) = picked.node.connection.open_bi().await?;
-        Ok(Self { send, receive, over: false, _place: picked })
+    async fn open(place: Picked) -> Result<Self, LeaseError> {
+        let (send, receive) = place.node.connection.open_bi().await?;
+        Ok(Self { send, receive, over: false, _place: place })
     }
 
     async fn hear(&mut self, patience: Duration, what: &'static str) -> Result<LeaseMessage, LeaseError> {
         let heard = timeout(patience, read_frame(&mut self.receive)).await;
         Ok(heard.map_err(|_| LeaseError::Late(what))??)
     }
-}
 
-impl Conversation {
-    /// Reads the output of a result that was revealed, checks both, and ends the lease.
-    async fn revealed(mut self, offer: Offer, reveal: Reveal) -> Result<Revealed, LeaseError> {
-        let Offer { job, assignment } = offer;
+    async fn opened(
+        mut self,
+        job: &SignedJobSpec,
+        assignment: SignedAssignment,
+        commit: Hash,
+    ) -> Result<Revealed, LeaseError> {
+        write_frame(&mut self.send, &LeaseReply::Open).await?;
+        match read_frame(&mut self.receive).await? {
+            LeaseMessage::Reveal(reveal) if reveal.receipt.body.commit == commit => {
+                self.revealed(job, assignment, *reveal).await
+            }
+            LeaseMessage::Reveal(_) => Err(LeaseError::Commitment),
+            _ => Err(LeaseError::Unexpected),
+        }
+    }
+
+    /// Reads the output of a result that was revealed, and checks both.
+    async fn revealed(
+        mut self,
+        job: &SignedJobSpec,
+        assignment: SignedAssignment,
+        reveal: Reveal,
+    ) -> Result<Revealed, LeaseError> {
         let Reveal { result, salt, receipt, output_len } = reveal;
         let per_item = job.spec.limits.output_bytes.saturating_add(OUTPUT_OVERHEAD);
         let limit = job.spec.input.items().saturating_mul(per_item).saturating_add(OUTPUT_OVERHEAD);
         let output = read_bytes(&mut self.receive, output_len, limit).await?;
         let id = assignment.assignment.job;
-        let vote = Vote { assignment, result, salt, receipt };
+        let vote = Box::new(Vote { assignment, result, salt, receipt });
         vote.verify_execution(id, &job.spec)?;
         JobOutput::verified(&output, &vote.result)?;
-        write_frame(&mut self.send, &LeaseReply::Done).await?;
-        self.over = true;
-        Ok(Revealed { vote: Box::new(vote), output })
+        Ok(Revealed { vote, output, open: Open(self) })
     }
 }
 
@@ -200,5 +280,16 @@ impl Drop for Conversation {
             let _ = self.send.reset(CANCELLED);
             let _ = self.receive.stop(CANCELLED);
         }
+    }
+}
+
+/// A lease whose node waits to hear that its receipt is stored.
+pub(crate) struct Open(Conversation);
+
+impl Open {
+    /// Tells it. Whoever does not hear it keeps the receipt for a while.
+    pub(crate) async fn close(mut self) {
+        self.0.over = true;
+        let _ = write_frame(&mut self.0.send, &LeaseReply::Done).await;
     }
 }

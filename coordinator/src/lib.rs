@@ -6,15 +6,20 @@
 
 mod client;
 mod job;
+mod jobs;
+mod journal;
 mod lease;
 mod node;
 mod nodes;
 
+pub use depx_journal::JournalError;
 use depx_protocol::wire::{ALPN_CLIENT, ALPN_NODE};
 use depx_protocol::{Address, Assignment, Hash, SecretKey, Settlement, SignedAssignment};
 use depx_transport::{
-    BlobError, BlobStore, EndpointError, GreetingError, Seen, Together, chain, greet, server_endpoint, signer,
+    BlobError, BlobStore, EndpointError, GreetingError, Pin, Seen, Together, chain, greet, server_endpoint, signer,
 };
+use jobs::Jobs;
+use journal::Journal;
 use nodes::Nodes;
 use quinn::{Endpoint, Incoming, VarInt};
 use std::net::SocketAddr;
@@ -26,7 +31,7 @@ use tokio::sync::Semaphore;
 /// What an operator decides.
 #[derive(Clone, Debug)]
 pub struct CoordinatorConfig {
-    /// Where blobs are kept.
+    /// Where blobs and the journal are kept.
     pub data: PathBuf,
     /// Bytes that blobs may take on the disk.
     pub blob_quota: u64,
@@ -36,6 +41,8 @@ pub struct CoordinatorConfig {
     pub heartbeat: Duration,
     /// A job waits so long for nodes with room before it fails.
     pub queue_timeout: Duration,
+    /// A lease waits so long for a node whose connection was lost before another node is asked.
+    pub resume: Duration,
     /// Where receipts are settled.
     pub settlement: Settlement,
 }
@@ -45,6 +52,9 @@ impl CoordinatorConfig {
     pub const HEARTBEAT: Duration = Duration::from_secs(30);
     /// How long a job waits for nodes unless told otherwise.
     pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
+    /// How long a lease waits for its node unless told otherwise: long enough to start a node anew, or to sit out half a minute without
+    /// a network, most of which the connection itself survives.
+    pub const RESUME: Duration = Duration::from_secs(15);
 }
 
 /// Connections at most: a bound on memory, far above what one coordinator serves.
@@ -98,6 +108,9 @@ pub enum CoordinatorError {
     /// Its data directory.
     #[error("cannot use the coordinator's blob store")]
     Blobs(#[from] BlobError),
+    /// Its records.
+    #[error("cannot continue the coordinator's records")]
+    Journal(#[from] JournalError),
     /// Its socket.
     #[error("cannot open a QUIC endpoint")]
     Endpoint(#[from] EndpointError),
@@ -120,13 +133,17 @@ struct Shared {
     assignments: Together<Assignment, SignedAssignment>,
     blobs: BlobStore,
     nodes: Nodes,
+    journal: Journal,
+    jobs: Jobs,
     /// Jobs that were submitted.
     seen: Seen<Hash>,
+    /// Outputs of jobs whose clients do not have them yet, from before this start.
+    _outputs: Vec<Pin>,
     events: Box<dyn Fn(CoordinatorEvent) + Send + Sync>,
 }
 
 impl Coordinator {
-    /// Opens the socket and the blob store.
+    /// Opens the socket, the blob store and the journal.
     pub fn bind(
         config: CoordinatorConfig,
         key: SecretKey,
@@ -135,13 +152,21 @@ impl Coordinator {
         let (endpoint, _) = server_endpoint(config.listen, &[ALPN_NODE, ALPN_CLIENT])?;
         let address = endpoint.local_addr().map_err(CoordinatorError::Address)?;
         let blobs = BlobStore::open(config.data.join("blobs"), config.blob_quota)?;
+        let journal = Journal::open(config.data.join("journal.db"))?;
+        let (seen, outcomes) = (Seen::default(), journal.outcomes()?);
+        for (job, _) in &outcomes {
+            seen.note(*job, u64::MAX, 0);
+        }
         let shared = Shared {
             config,
             assignments: signer(key.clone()),
             key,
+            _outputs: outcomes.iter().filter_map(|(_, output)| Some(blobs.pin(output.as_ref()?))).collect(),
             blobs,
             nodes: Nodes::default(),
-            seen: Seen::default(),
+            journal,
+            jobs: Jobs::default(),
+            seen,
             events: Box::new(events),
         };
         Ok(Self { endpoint, address, shared: Arc::new(shared) })
@@ -152,8 +177,9 @@ impl Coordinator {
         self.address
     }
 
-    /// Serves nodes and clients until `shutdown`.
+    /// Serves nodes and clients until `shutdown`, and goes on with the jobs that were not over when it was last stopped.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        jobs::resume(&self.shared);
         let mut shutdown = std::pin::pin!(shutdown);
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {

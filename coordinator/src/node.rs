@@ -1,8 +1,8 @@
 //! A node's connection: heartbeats, and the blobs it asks for.
 
 use crate::{CoordinatorEvent, Shared};
-use depx_protocol::wire::{Capabilities, ControlMessage};
-use depx_transport::{Guest, TRANSFERS, bounded, chain, read_frame};
+use depx_protocol::wire::{Capabilities, ControlMessage, ControlReply};
+use depx_transport::{Guest, TRANSFERS, bounded, chain, read_frame, unix_ms, write_frame};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ const MAX_PROFILES: usize = 64;
 
 /// Serves a node for as long as it is there.
 pub(crate) async fn serve(shared: &Arc<Shared>, guest: Guest, capabilities: Capabilities) {
-    let Guest { connection, address, mut control, replies: _replies, .. } = guest;
+    let Guest { connection, address, mut control, mut replies, .. } = guest;
     let mut profiles = capabilities.profiles;
     profiles.truncate(MAX_PROFILES);
     let capabilities = Capabilities { software: bounded(&capabilities.software), profiles, ..capabilities };
@@ -24,7 +24,11 @@ pub(crate) async fn serve(shared: &Arc<Shared>, guest: Guest, capabilities: Capa
     let heartbeats = async {
         loop {
             match timeout(shared.config.heartbeat * MISSED_HEARTBEATS, read_frame(&mut control)).await {
-                Ok(Ok(ControlMessage::Heartbeat { .. })) => {}
+                Ok(Ok(ControlMessage::Heartbeat { .. })) => {
+                    if let Err(error) = write_frame(&mut replies, &ControlReply::Alive { time_ms: unix_ms() }).await {
+                        return chain(&error);
+                    }
+                }
                 Ok(Ok(ControlMessage::Drain)) => node.drain(),
                 Ok(Err(error)) => return chain(&error),
                 Err(_) => return format!("{MISSED_HEARTBEATS} heartbeats were missed"),

@@ -124,6 +124,13 @@ impl Nodes {
         Some(Picked { node, shared: shared.clone() })
     }
 
+    /// A node that has a lease already, if it is connected.
+    pub(crate) fn again(shared: &Arc<crate::Shared>, address: Address) -> Option<Picked> {
+        let node = shared.nodes.nodes().get(&address).filter(|node| node.connection.close_reason().is_none())?.clone();
+        node.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(Picked { node, shared: shared.clone() })
+    }
+
     /// A panic elsewhere cannot leave the map inconsistent, so a poisoned lock is no reason to stop.
     fn nodes(&self) -> std::sync::MutexGuard<'_, HashMap<Address, Arc<Node>>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)

@@ -13,6 +13,9 @@ pub trait DeviceProbe: Send + Sync {
     /// The processor and its memory.
     fn machine(&self) -> Result<Machine, ProbeError>;
 
+    /// What the processors have done since the machine was started.
+    fn processors(&self) -> Result<ProcessorTime, ProbeError>;
+
     /// The file system that holds this path.
     fn disk(&self, path: &Path) -> Result<Disk, ProbeError>;
 
@@ -31,6 +34,23 @@ pub struct Machine {
     pub memory: u64,
     /// Bytes of memory that programs can have now.
     pub memory_available: u64,
+}
+
+/// Time of all processors together, in ticks of the system's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ProcessorTime {
+    /// At work.
+    pub busy: u64,
+    /// In all.
+    pub total: u64,
+}
+
+impl ProcessorTime {
+    /// How busy they were since `before`, in thousandths.
+    pub fn load_since(self, before: Self) -> u16 {
+        let (busy, total) = (self.busy.saturating_sub(before.busy), self.total.saturating_sub(before.total));
+        u16::try_from(busy.min(total) * 1000 / total.max(1)).unwrap_or(1000)
+    }
 }
 
 /// Space on a disk.
@@ -110,6 +130,12 @@ pub enum ProbeError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// The system does not say what its processors do.
+    #[error("the time that processors were busy is not in {path}")]
+    Processors {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The file system gives no answer.
     #[error("the space on the disk of {path} is not known")]
     Disk {
@@ -140,6 +166,10 @@ pub struct ThisMachine;
 impl DeviceProbe for ThisMachine {
     fn machine(&self) -> Result<Machine, ProbeError> {
         linux::machine(Path::new("/proc"))
+    }
+
+    fn processors(&self) -> Result<ProcessorTime, ProbeError> {
+        linux::processors(Path::new("/proc"))
     }
 
     fn disk(&self, path: &Path) -> Result<Disk, ProbeError> {

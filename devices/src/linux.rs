@@ -1,6 +1,6 @@
 //! Processor and memory, by the files of Linux's `/proc`.
 
-use crate::{Machine, ProbeError};
+use crate::{Machine, ProbeError, ProcessorTime};
 use std::num::NonZero;
 use std::path::Path;
 
@@ -18,6 +18,20 @@ pub(crate) fn machine(proc: &Path) -> Result<Machine, ProbeError> {
     })
 }
 
+pub(crate) fn processors(proc: &Path) -> Result<ProcessorTime, ProbeError> {
+    let path = proc.join("stat");
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    // User, nice, system, idle, waiting for disks, interrupts of two kinds, and what the hypervisor took.
+    let times = text.strip_prefix("cpu ").and_then(|rest| rest.lines().next());
+    let times: Vec<u64> =
+        times.unwrap_or_default().split_whitespace().take(8).map_while(|time| time.parse().ok()).collect();
+    if times.len() < 5 {
+        return Err(ProbeError::Processors { path });
+    }
+    let total = times.iter().sum::<u64>();
+    Ok(ProcessorTime { busy: total - times[3] - times[4], total })
+}
+
 /// What follows the first `name:`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
@@ -31,6 +45,22 @@ fn kibibytes(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_are_busy_for_part_of_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            std::fs::write(folder.path().join("stat"), text).unwrap();
+            processors(folder.path())
+        };
+        let before = read("cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1 2 3\n").unwrap();
+        assert_eq!(before, ProcessorTime { busy: 150, total: 1000 });
+        let after = read("cpu  175 0 50 820 55 0 0 0 0 0\n").unwrap();
+        assert_eq!((after.load_since(before), before.load_since(after), before.load_since(before)), (750, 0, 0));
+        for text in ["", "cpu  1 2", "cpu  a b c d e", "intr 1 2 3 4 5"] {
+            assert!(read(text).unwrap_err().to_string().contains("stat"), "{text}");
+        }
+    }
 
     #[test]
     fn processor_and_memory_are_read_or_missing_by_name() {

@@ -18,6 +18,16 @@ impl BlobCache {
         Self { store, fetching: Mutex::default() }
     }
 
+    pub(crate) fn store(&self) -> &BlobStore {
+        &self.store
+    }
+
+    /// Keeps `content`, whose name is `blob`.
+    pub(crate) async fn put(&self, blob: Blob, content: Bytes) -> Result<(), BlobError> {
+        let store = self.store.clone();
+        unblocked(move || store.put(&blob, content)).await
+    }
+
     /// The content of `blob`.
     pub(crate) async fn get(&self, blob: &Blob, connection: &Connection) -> Result<Bytes, FetchError> {
         if let Some(content) = self.stored(blob).await? {
@@ -40,18 +50,24 @@ impl BlobCache {
         Ok(self.stored(blob).await?.ok_or(BlobError::Mismatch { expected: blob.hash })?)
     }
 
-    async fn stored(&self, blob: &Blob) -> Result<Option<Bytes>, BlobError> {
+    /// The content of `blob` if it is in the store.
+    pub(crate) async fn stored(&self, blob: &Blob) -> Result<Option<Bytes>, BlobError> {
         if let Some(content) = self.store.cached(blob) {
             return Ok(Some(content));
         }
         let (store, blob) = (self.store.clone(), *blob);
-        match tokio::task::spawn_blocking(move || store.get(&blob)).await {
-            Ok(read) => read,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        unblocked(move || store.get(&blob)).await
     }
 
     fn fetching(&self) -> std::sync::MutexGuard<'_, HashMap<Blob, Arc<AsyncMutex<()>>>> {
         self.fetching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the disk where others need not wait with it.
+async fn unblocked<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

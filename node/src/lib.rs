@@ -1,41 +1,49 @@
-//! The agent on an operator's machine. It dials its coordinator, takes leases, pulls what they need, executes them through the
+//! The agent on an operator's machine. It dials its coordinators, takes leases, pulls what they need, executes them through the
 //! runtime, commits to the result, reveals it, and signs a receipt.
 //!
 //! [`Node::run`] is the life of a node; `session` is one connection, `lease` one job on it.
 
 mod blobs;
 mod fault;
+mod journal;
 mod lease;
-mod receipts;
+mod leases;
 mod session;
 mod slots;
+mod vitals;
 
+pub use depx_journal::JournalError;
 pub use fault::InjectedFault;
-pub use receipts::{ReceiptChain, ReceiptError};
 
 use blobs::BlobCache;
-use depx_protocol::wire::Capabilities;
+use depx_protocol::wire::{ALPN_NODE, Capabilities};
 use depx_protocol::{Address, DeterminismClass, Hash, LeaseId, Limits, SecretKey};
 use depx_runtime::{HostFault, Worker, WorkerLauncher};
-use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, Seen};
+use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, Pin, Seen, chain, client_endpoint};
+use journal::Journal;
+use leases::Leases;
+use quinn::VarInt;
 use slots::Slots;
+use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use vitals::Vitals;
 
-/// Leases that may wait for a slot; with more, the node answers that it is busy.
+/// Leases of one coordinator that may wait for a slot; with more, the node answers that it is busy.
 pub const QUEUE: u32 = 100;
 
 /// What an operator decides.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    /// Where blobs and the receipt chain are kept.
+    /// Where blobs and the journal are kept.
     pub data: PathBuf,
-    /// Where the coordinator listens.
-    pub coordinator: SocketAddr,
-    /// Who must answer there.
-    pub coordinator_address: Address,
+    /// Where coordinators listen, and who must answer there.
+    pub coordinators: Vec<(SocketAddr, Address)>,
     /// Jobs executed at a time.
     pub slots: u32,
     /// Bytes that blobs may take on the disk.
@@ -56,10 +64,19 @@ pub enum NodeEvent {
     },
     /// The connection is gone; the node dials again after the pause.
     Disconnected {
+        /// From which.
+        coordinator: Address,
         /// Why.
         reason: String,
         /// In milliseconds.
         retry_ms: u64,
+    },
+    /// A coordinator turned the node away, for a reason that trying again will not change; the others are still served.
+    Rejected {
+        /// Which.
+        coordinator: Address,
+        /// Why.
+        reason: String,
     },
     /// A lease was executed and its receipt accepted.
     Completed {
@@ -81,9 +98,12 @@ pub enum NodeError {
     /// Its data directory.
     #[error("cannot use the node's blob store")]
     Blobs(#[from] BlobError),
-    /// Its receipts.
-    #[error("cannot continue the node's chain of receipts")]
-    Receipts(#[from] ReceiptError),
+    /// Its records.
+    #[error("cannot continue the node's records and chain of receipts")]
+    Journal(#[from] JournalError),
+    /// Its coordinators.
+    #[error("a node needs a coordinator, and each coordinator once")]
+    Coordinators,
     /// Its threads.
     #[error("cannot start a thread for each slot")]
     Slots(#[source] std::io::Error),
@@ -114,14 +134,25 @@ struct Shared {
     launcher: Box<dyn WorkerLauncher>,
     idle_workers: Mutex<Vec<Box<dyn Worker>>>,
     blobs: BlobCache,
-    receipts: ReceiptChain,
-    /// Leases in any stage; what bounds the queue.
-    admitted: Arc<Semaphore>,
+    journal: Journal,
+    leases: Leases,
     /// Where leases are executed.
     executing: Slots,
+    vitals: Vitals,
     /// Leases that were offered.
     seen: Seen<LeaseId>,
+    /// Outputs that no coordinator has yet, from before this start.
+    _outputs: Vec<Pin>,
     events: Box<dyn Fn(NodeEvent) + Send + Sync>,
+}
+
+/// One of the node's coordinators.
+struct Coordinator {
+    index: usize,
+    remote: SocketAddr,
+    address: Address,
+    /// Its leases in any stage; what bounds its queue.
+    admitted: Arc<Semaphore>,
 }
 
 impl Node {
@@ -133,28 +164,71 @@ impl Node {
         profiles: Vec<(DeterminismClass, Hash)>,
         events: impl Fn(NodeEvent) + Send + Sync + 'static,
     ) -> Result<Self, NodeError> {
-        let blobs = BlobCache::new(BlobStore::open(config.data.join("blobs"), config.blob_quota)?);
-        let receipts = ReceiptChain::open(config.data.join("receipts.chain"), key.clone())?;
+        let named: HashSet<_> = config.coordinators.iter().map(|(_, address)| *address).collect();
+        if named.is_empty() || named.len() != config.coordinators.len() {
+            return Err(NodeError::Coordinators);
+        }
+        let store = BlobStore::open(config.data.join("blobs"), config.blob_quota)?;
+        let journal = Journal::open(config.data.join("journal.db"), key.clone())?;
+        let seen = Seen::default();
+        for lease in journal.leases()? {
+            seen.note(lease, u64::MAX, 0);
+        }
         let slots = config.slots.max(1);
         let shared = Shared {
             key,
             profiles,
             launcher: Box::new(launcher),
             idle_workers: Mutex::new(Vec::new()),
-            blobs,
-            receipts,
-            admitted: Arc::new(Semaphore::new((slots + QUEUE) as usize)),
-            executing: Slots::start(slots).map_err(NodeError::Slots)?,
-            seen: Seen::default(),
+            _outputs: journal.outputs()?.iter().map(|output| store.pin(output)).collect(),
+            blobs: BlobCache::new(store),
+            journal,
+            leases: Leases::default(),
+            executing: Slots::start(slots, named.len()).map_err(NodeError::Slots)?,
+            vitals: Vitals::default(),
+            seen,
             events: Box::new(events),
             config: NodeConfig { slots, ..config },
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Serves the coordinator until `shutdown`, then finishes what was accepted. Dials again whenever the connection is lost.
+    /// Serves the coordinators until `shutdown`, then finishes what was accepted. Dials again whenever a connection is lost. Ends before
+    /// that if every coordinator has turned the node away, as the last one did.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
-        session::serve(&self.shared, shutdown).await
+        let Self { shared } = self;
+        let (endpoint, certificate) = client_endpoint(ALPN_NODE)?;
+        let (stop, stopped) = watch::channel(false);
+        let mut sessions = JoinSet::new();
+        for (index, (remote, address)) in shared.config.coordinators.iter().copied().enumerate() {
+            let admitted = Arc::new(Semaphore::new((shared.config.slots + QUEUE) as usize));
+            let coordinator = Arc::new(Coordinator { index, remote, address, admitted });
+            let (shared, endpoint, stopped) = (shared.clone(), endpoint.clone(), stopped.clone());
+            sessions.spawn(async move {
+                (address, session::serve(&shared, &coordinator, (&endpoint, certificate), stopped).await)
+            });
+        }
+        let mut shutdown = pin!(shutdown);
+        let mut last = Ok(());
+        loop {
+            let (coordinator, ended) = tokio::select! {
+                () = &mut shutdown, if !*stop.borrow() => {
+                    stop.send_replace(true);
+                    continue;
+                }
+                ended = sessions.join_next() => match ended {
+                    Some(ended) => ended.unwrap_or_else(|error| resume_unwind(error.into_panic())),
+                    None => break,
+                },
+            };
+            if let (Err(error), false) = (&ended, sessions.is_empty()) {
+                (shared.events)(NodeEvent::Rejected { coordinator, reason: chain(error) });
+            }
+            last = ended;
+        }
+        endpoint.close(VarInt::from_u32(0), b"the node stops");
+        endpoint.wait_idle().await;
+        last
     }
 }
 

@@ -1,50 +1,65 @@
-//! Threads that execute jobs, one for each slot. They take the next job without sleeping while there is one.
+//! Threads that execute jobs, one for each slot. They take the next job without sleeping while there is one, from each coordinator's queue
+//! in turn.
 
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 type Task = Box<dyn FnOnce() + Send>;
 
 /// Ended when dropped, after what they were given.
-pub(crate) struct Slots {
-    queue: mpsc::Sender<Task>,
-    busy: Arc<AtomicU32>,
+pub(crate) struct Slots(Arc<Shared>);
+
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    busy: AtomicU32,
+}
+
+struct Waiting {
+    /// One queue for each coordinator.
+    queues: Vec<VecDeque<Task>>,
+    /// Whose turn it is.
+    next: usize,
+    ended: bool,
 }
 
 impl Slots {
-    /// Starts so many threads.
-    pub(crate) fn start(slots: u32) -> io::Result<Self> {
-        let (queue, tasks) = mpsc::channel::<Task>();
-        let (tasks, busy) = (Arc::new(Mutex::new(tasks)), Arc::new(AtomicU32::new(0)));
+    /// Starts so many threads, which serve so many queues.
+    pub(crate) fn start(slots: u32, queues: usize) -> io::Result<Self> {
+        let queues = (0..queues).map(|_| VecDeque::new()).collect();
+        let waiting = Mutex::new(Waiting { queues, next: 0, ended: false });
+        let shared = Arc::new(Shared { waiting, changed: Condvar::new(), busy: AtomicU32::new(0) });
+        let started = Self(shared.clone());
         for _ in 0..slots {
-            let (tasks, busy) = (tasks.clone(), busy.clone());
-            let work = move || {
-                loop {
-                    let next = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(task) = next else { return };
-                    busy.fetch_add(1, Ordering::Relaxed);
-                    // Whoever waits for it hears that nothing came of it.
-                    let _ = catch_unwind(AssertUnwindSafe(task));
-                    busy.fetch_sub(1, Ordering::Relaxed);
-                }
-            };
+            let shared = shared.clone();
             let thread = std::thread::Builder::new().name("depx-slot".into()).stack_size(depx_runtime::THREAD_STACK);
-            thread.spawn(work)?;
+            thread.spawn(move || shared.work())?;
         }
-        Ok(Self { queue, busy })
+        Ok(started)
     }
 
     /// How many are at work.
     pub(crate) fn busy(&self) -> u32 {
-        self.busy.load(Ordering::Relaxed)
+        self.0.busy.load(Ordering::Relaxed)
     }
 
-    /// What `task` comes to, executed when a slot is free; `None` if it panicked. It is not begun if nobody waits for it any more, but it
-    /// goes on once it was.
-    pub(crate) async fn run<T: Send + 'static>(&self, task: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    /// How many tasks wait.
+    pub(crate) fn queued(&self) -> u32 {
+        let queued = self.0.waiting().queues.iter().map(VecDeque::len).sum::<usize>();
+        u32::try_from(queued).unwrap_or(u32::MAX)
+    }
+
+    /// What `task` comes to, executed when a slot is free and it is `queue`'s turn; `None` if it panicked. It is not begun if nobody waits
+    /// for it any more, but it goes on once it was.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        queue: usize,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         let (done, outcome) = oneshot::channel();
         let task = move || {
             if !done.is_closed() {
@@ -52,8 +67,54 @@ impl Slots {
                 let _ = done.send(task());
             }
         };
-        self.queue.send(Box::new(task)).ok()?;
+        self.0.waiting().queues[queue].push_back(Box::new(task));
+        self.0.changed.notify_one();
         outcome.await.ok()
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        self.0.waiting().ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        while let Some(task) = self.next() {
+            self.busy.fetch_add(1, Ordering::Relaxed);
+            // Whoever waits for it hears that nothing came of it.
+            let _ = catch_unwind(AssertUnwindSafe(task));
+            self.busy.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn next(&self) -> Option<Task> {
+        let mut waiting = self.waiting();
+        loop {
+            if let Some(task) = waiting.next() {
+                return Some(task);
+            }
+            if waiting.ended {
+                return None;
+            }
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn next(&mut self) -> Option<Task> {
+        let count = self.queues.len();
+        let turn =
+            (0..count).map(|offset| (self.next + offset) % count).find(|queue| !self.queues[*queue].is_empty())?;
+        self.next = (turn + 1) % count;
+        self.queues[turn].pop_front()
     }
 }
 
@@ -64,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn as_many_tasks_run_at_a_time_as_there_are_slots() {
-        let slots = Arc::new(Slots::start(3).unwrap());
+        let slots = Arc::new(Slots::start(3, 1).unwrap());
         let (barrier, most) = (Arc::new(Barrier::new(3)), Arc::new(AtomicU32::new(0)));
         let tasks: Vec<_> = (0..9)
             .map(|number| {
@@ -77,7 +138,7 @@ mod tests {
                         most.fetch_max(counted.busy(), Ordering::Relaxed);
                         number
                     };
-                    slots.run(task).await
+                    slots.run(0, task).await
                 })
             })
             .collect();
@@ -89,14 +150,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_waits_for_is_not_begun() {
-        let slots = Arc::new(Slots::start(1).unwrap());
+        let slots = Arc::new(Slots::start(1, 1).unwrap());
         let barrier = Arc::new(Barrier::new(2));
         let (first, held) = (slots.clone(), barrier.clone());
-        let running = tokio::spawn(async move { first.run(move || held.wait().is_leader()).await });
+        let running = tokio::spawn(async move { first.run(0, move || held.wait().is_leader()).await });
         let begun = Arc::new(AtomicU32::new(0));
         {
             let counted = begun.clone();
-            let mut given_up = std::pin::pin!(slots.run(move || counted.fetch_add(1, Ordering::Relaxed)));
+            let mut given_up = std::pin::pin!(slots.run(0, move || counted.fetch_add(1, Ordering::Relaxed)));
             let once = std::future::poll_fn(|context| std::task::Poll::Ready(given_up.as_mut().poll(context)));
             while slots.busy() == 0 {
                 tokio::task::yield_now().await;
@@ -105,14 +166,14 @@ mod tests {
         }
         barrier.wait();
         assert!(running.await.unwrap().is_some());
-        assert_eq!(slots.run(|| 7).await, Some(7), "the one after it");
+        assert_eq!(slots.run(0, || 7).await, Some(7), "the one after it");
         assert_eq!(begun.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
     async fn a_panic_costs_one_task() {
-        let slots = Slots::start(1).unwrap();
-        assert_eq!(slots.run(|| -> u8 { panic!("as a test") }).await, None);
-        assert_eq!(slots.run(|| 7).await, Some(7));
+        let slots = Slots::start(1, 1).unwrap();
+        assert_eq!(slots.run(0, || -> u8 { panic!("as a test") }).await, None);
+        assert_eq!(slots.run(0, || 7).await, Some(7));
     }
 }

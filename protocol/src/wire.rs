@@ -4,9 +4,11 @@
 //! encoding. Outputs follow a frame as raw bytes of the length which that frame states.
 //!
 //! Between a node and its coordinator (ALPN [`ALPN_NODE`]):
-//! - the node opens the control stream: [`Hello`] →, ← [`Welcome`], then [`ControlMessage`] → for as long as it lasts;
+//! - the node opens the control stream: [`Hello`] →, ← [`Welcome`], then [`ControlMessage`] → and ← [`ControlReply`] for as long as it
+//!   lasts;
 //! - the coordinator opens a stream per lease: [`Offer`] →, then the conversation of [`LeaseMessage`] and
-//!   [`LeaseReply`]; resetting the stream cancels;
+//!   [`LeaseReply`]; resetting the stream cancels; a lease whose connection was lost is offered again, with the same name, over the next
+//!   one, and goes on from where the node is with it;
 //! - the node opens a stream per blob: [`GetBlob`] →, ← [`BlobReply`] and what was asked for.
 //!
 //! Between a client and a coordinator (ALPN [`ALPN_CLIENT`]) the client opens the control stream with [`Hello`], then a stream per job:
@@ -42,6 +44,8 @@ pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-depx-channel-v1";
 
 /// The application error code with which a connection is closed whose identity has connected again.
 pub const CLOSE_REPLACED: u32 = 1;
+/// The application error code with which a peer closes a connection to go on over another one; what it had submitted, it still wants.
+pub const CLOSE_MOVED: u32 = 2;
 
 /// Length of the prefix that announces a frame, in bytes.
 pub const FRAME_PREFIX: usize = 4;
@@ -151,6 +155,15 @@ pub enum ControlMessage {
         /// Jobs being executed.
         #[n(0)]
         active: u32,
+        /// Jobs that wait for a slot.
+        #[n(1)]
+        queued: u32,
+        /// How busy the machine's processors were since the last heartbeat, in thousandths of all of them.
+        #[n(2)]
+        load: u16,
+        /// Bytes of memory that programs can have.
+        #[n(3)]
+        memory: u64,
     },
     /// No further offers, please: the node is about to stop.
     #[n(1)]
@@ -158,6 +171,20 @@ pub enum ControlMessage {
 }
 
 impl Canonical for ControlMessage {}
+
+/// What a coordinator says on a node's control stream after [`Welcome`].
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum ControlReply {
+    /// The answer to every [`ControlMessage::Heartbeat`]: what was lost on the way back is repeated as soon as this gets through.
+    #[n(0)]
+    Alive {
+        /// The coordinator's clock, Unix milliseconds.
+        #[n(0)]
+        time_ms: u64,
+    },
+}
+
+impl Canonical for ControlReply {}
 
 /// The coordinator offers a lease.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -227,6 +254,8 @@ pub struct Reveal {
     #[n(3)]
     pub output_len: u64,
 }
+
+impl Canonical for Reveal {}
 
 /// Why a node does not take a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]

@@ -22,6 +22,8 @@ use tokio::time::timeout;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a test's coordinator looks for nodes.
 pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a test's coordinator waits for a node that is lost.
+pub const RESUME: Duration = Duration::from_secs(3);
 /// The profile of the stand-in.
 pub const PROFILE: Hash = Hash([7; 32]);
 
@@ -32,8 +34,8 @@ pub enum Behaviour {
     Echo,
     /// Gives its input back and this byte.
     Append(u8),
-    /// Gives its input back after 300 ms.
-    Slow,
+    /// Gives its input back after so many milliseconds.
+    Slow(u64),
     /// Fails as a host does.
     Fail,
     /// Waits until it is cancelled.
@@ -58,7 +60,7 @@ impl Worker for StandIn {
         let mut stdout = input.to_vec();
         match self.0 {
             Behaviour::Echo => {}
-            Behaviour::Slow => std::thread::sleep(Duration::from_millis(300)),
+            Behaviour::Slow(pause_ms) => std::thread::sleep(Duration::from_millis(pause_ms)),
             Behaviour::Append(byte) => stdout.push(byte),
             Behaviour::Fail => return Err(HostFault::Resources { resource: "patience" }),
             Behaviour::Hang => {
@@ -152,6 +154,7 @@ impl TestCoordinator {
             listen,
             heartbeat: Duration::from_millis(500),
             queue_timeout: QUEUE_TIMEOUT,
+            resume: RESUME,
             settlement: Settlement::default(),
         };
         let (tell, events) = mpsc::unbounded_channel();
@@ -223,8 +226,7 @@ impl TestNode {
         let config = NodeConfig {
             data: data.path().to_owned(),
             blob_quota: BlobStore::QUOTA,
-            coordinator,
-            coordinator_address: key(1).address(),
+            coordinators: vec![(coordinator, key(1).address())],
             slots: 2,
             limits,
             fault,

@@ -13,7 +13,7 @@ pub type Certificate = Hash;
 
 /// A connection over which nothing arrives for so long is dead; half of it at the longest passes between keep-alives.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// Streams that a peer may have open at once: as many leases or blobs as one node could sensibly work on.
 const MAX_STREAMS: u32 = 1024;
 /// Bytes that a peer may send ahead of the reader, per stream and per connection: a few frames, and blobs at full speed.

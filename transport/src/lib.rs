@@ -9,6 +9,7 @@ mod blobs;
 mod endpoint;
 mod frame;
 mod greeting;
+mod quiet;
 mod seen;
 mod tls;
 mod together;
@@ -19,6 +20,7 @@ pub use blobs::{
 pub use endpoint::{Certificate, EndpointError, client_endpoint, server_endpoint};
 pub use frame::{FrameError, read_bytes, read_frame, write_bytes, write_frame};
 pub use greeting::{Dialled, GreetingError, Guest, dial, greet};
+pub use quiet::{Quiet, REDIAL, SILENCE};
 pub use seen::Seen;
 pub use together::{Together, signer};
 

@@ -30,6 +30,11 @@ impl<K: Eq + Hash> Seen<K> {
         }
         state.names.insert(name, expires_ms).is_none()
     }
+
+    /// A name is as good as new.
+    pub fn forget(&self, name: &K) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).names.remove(name);
+    }
 }
 
 impl<K> Default for Seen<K> {
@@ -47,6 +52,8 @@ mod tests {
         let seen = Seen::default();
         assert!(seen.note("a", 100, 0));
         assert!(!seen.note("a", 100, 50));
+        seen.forget(&"a");
+        assert!(seen.note("a", 100, 50));
         assert!(seen.note("b", 100, 50));
     }
 

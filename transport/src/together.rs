@@ -23,8 +23,8 @@ impl<Q: Send + 'static, A: Send + 'static> Together<Q, A> {
         Self(Arc::new(Shared { waiting: Mutex::default(), answer: Box::new(answer) }))
     }
 
-    /// The answer to a question, or `None` if there was none.
-    pub async fn ask(&self, question: Q) -> Option<A> {
+    /// The answer to a question, or `None` if there was none. The question is asked also if nobody waits for the answer.
+    pub fn ask(&self, question: Q) -> impl Future<Output = Option<A>> + Send + use<Q, A> {
         let (reply, answer) = oneshot::channel();
         if self.0.enqueue(question, reply) {
             let shared = self.0.clone();
@@ -35,7 +35,7 @@ impl<Q: Send + 'static, A: Send + 'static> Together<Q, A> {
                 shared.answer_all();
             });
         }
-        answer.await.ok()
+        async { answer.await.ok() }
     }
 }
 

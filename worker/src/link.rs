@@ -264,7 +264,7 @@ impl AsFd for Link {
 mod tests {
     use super::*;
     use crate::sealed;
-    use depx_protocol::wire::ControlMessage;
+    use depx_protocol::wire::ControlReply;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use std::time::{Duration, Instant};
 
@@ -283,13 +283,13 @@ mod tests {
         let (mut ours, mut theirs) = pair();
         let sealed: Vec<_> = (0..300u32).map(|number| sealed::seal(&number.to_be_bytes()).unwrap()).collect();
         let borrowed: Vec<_> = sealed.iter().map(AsFd::as_fd).collect();
-        for active in 0..3 {
-            ours.send(&ControlMessage::Heartbeat { active }, &mut patiently).unwrap();
+        for time_ms in 0..3 {
+            ours.send(&ControlReply::Alive { time_ms }, &mut patiently).unwrap();
             ours.send_descriptors(&borrowed, &mut patiently).unwrap();
         }
-        for active in 0..3 {
-            let message: ControlMessage = theirs.receive(100, &mut patiently).unwrap();
-            assert_eq!(message, ControlMessage::Heartbeat { active });
+        for time_ms in 0..3 {
+            let message: ControlReply = theirs.receive(100, &mut patiently).unwrap();
+            assert_eq!(message, ControlReply::Alive { time_ms });
             let descriptors = theirs.receive_descriptors(300, &mut patiently).unwrap();
             for (expected, descriptor) in (0u32..).zip(descriptors) {
                 assert_eq!(sealed::open(descriptor, 4).unwrap(), &expected.to_be_bytes()[..]);
@@ -301,7 +301,7 @@ mod tests {
     fn announced_lengths_are_checked_before_anything_is_read() {
         let (mut ours, mut theirs) = pair();
         theirs.send_bytes(&[255; 8], &mut patiently).unwrap();
-        let error = ours.receive::<ControlMessage, _>(1 << 20, &mut patiently).unwrap_err();
+        let error = ours.receive::<ControlReply, _>(1 << 20, &mut patiently).unwrap_err();
         assert!(matches!(error, LinkError::TooLong { len: 0xffff_ffff, .. }), "{error}");
     }
 
@@ -309,11 +309,11 @@ mod tests {
     fn senseless_frames_and_closed_sockets_are_told_apart() {
         let (mut ours, mut theirs) = pair();
         theirs.send_bytes(&[0, 0, 0, 2, 255, 255], &mut patiently).unwrap();
-        let error = ours.receive::<ControlMessage, _>(100, &mut patiently).unwrap_err();
+        let error = ours.receive::<ControlReply, _>(100, &mut patiently).unwrap_err();
         assert!(matches!(error, LinkError::Message(_)), "{error}");
         theirs.send_bytes(&[0, 0], &mut patiently).unwrap();
         drop(theirs);
-        let error = ours.receive::<ControlMessage, _>(100, &mut patiently).unwrap_err();
+        let error = ours.receive::<ControlReply, _>(100, &mut patiently).unwrap_err();
         assert!(matches!(error, LinkError::Closed), "{error}");
     }
 
@@ -322,7 +322,7 @@ mod tests {
         let (mut ours, _theirs) = pair();
         let started = Instant::now();
         let mut glance = || if started.elapsed() < Duration::from_millis(20) { Ok(()) } else { Err(LinkError::Closed) };
-        assert!(ours.receive::<ControlMessage, _>(100, &mut glance).is_err());
+        assert!(ours.receive::<ControlReply, _>(100, &mut glance).is_err());
         let mut glance = || if started.elapsed() < Duration::from_millis(40) { Ok(()) } else { Err(LinkError::Closed) };
         // More than a socket holds, and nobody reads.
         assert!(ours.send_bytes(&vec![0; 64 << 20], &mut glance).is_err());

@@ -75,6 +75,7 @@ impl Server for Network {
             listen: loopback(),
             heartbeat: CoordinatorConfig::HEARTBEAT,
             queue_timeout: CoordinatorConfig::QUEUE_TIMEOUT,
+            resume: CoordinatorConfig::RESUME,
             settlement: Settlement::default(),
         };
         let coordinator_key = key(1)?;
@@ -87,8 +88,7 @@ impl Server for Network {
         let config = NodeConfig {
             data: data.path().join("node"),
             blob_quota: BlobStore::QUOTA,
-            coordinator: address,
-            coordinator_address,
+            coordinators: vec![(address, coordinator_address)],
             slots,
             limits: Limits::DEFAULT,
             fault: None,

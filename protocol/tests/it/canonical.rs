@@ -47,7 +47,7 @@ macro_rules! every_type {
 
 every_type! {
     job_spec signed_job_spec item_pack tensor_pack assignment signed_assignment result_core snapshot item_leaf host_call_leaf inference_leaf
-    job_output receipt_body signed_receipt bundle hello welcome control_message offer lease_message lease_reply get_blob blob_reply
+    job_output receipt_body signed_receipt bundle hello welcome control_message control_reply offer lease_message lease_reply get_blob blob_reply
     client_event
 }
 

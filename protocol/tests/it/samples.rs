@@ -4,8 +4,8 @@
 use depx_protocol::merkle::Proof;
 use depx_protocol::receipt::commitment;
 use depx_protocol::wire::{
-    BlobReply, Capabilities, ClientEvent, ControlMessage, GetBlob, GroupRange, Hello, LeaseMessage, LeaseReply, Offer,
-    RefuseReason, Reveal, Vote, Welcome,
+    BlobReply, Capabilities, ClientEvent, ControlMessage, ControlReply, GetBlob, GroupRange, Hello, LeaseMessage,
+    LeaseReply, Offer, RefuseReason, Reveal, Vote, Welcome,
 };
 use depx_protocol::{
     Address, Assignment, Blob, Canonical, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf, HostCallLog,
@@ -312,8 +312,13 @@ pub(crate) fn all() -> Vec<Sample> {
             Welcome::Accepted { proof, heartbeat_ms: 30_000 }
         }),
         sample("welcome", "refused", Welcome::Refused { reason: detail() }),
-        sample("control-message", "heartbeat", ControlMessage::Heartbeat { active: 2 }),
+        sample(
+            "control-message",
+            "heartbeat",
+            ControlMessage::Heartbeat { active: 2, queued: 3, load: 750, memory: 1 << 33 },
+        ),
         sample("control-message", "drain", ControlMessage::Drain),
+        sample("control-reply", "alive", ControlReply::Alive { time_ms: 1_750_000_000_000 }),
         sample("offer", "", Offer { job: signed_job_spec(), assignment }),
         sample("lease-message", "accept", LeaseMessage::Accept),
         sample("lease-message", "refuse", LeaseMessage::Refuse { reason: RefuseReason::Busy, detail: detail() }),

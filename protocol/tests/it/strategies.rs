@@ -2,8 +2,8 @@
 
 use depx_protocol::merkle::Proof;
 use depx_protocol::wire::{
-    BlobReply, Capabilities, ClientEvent, ControlMessage, GetBlob, GroupRange, Hello, LeaseMessage, LeaseReply, Offer,
-    RefuseReason, Reveal, Vote, Welcome,
+    BlobReply, Capabilities, ClientEvent, ControlMessage, ControlReply, GetBlob, GroupRange, Hello, LeaseMessage,
+    LeaseReply, Offer, RefuseReason, Reveal, Vote, Welcome,
 };
 use depx_protocol::{
     Address, Assignment, BatchSignature, Blob, ChannelProof, Consistency, DeterminismClass, Hash, HostCallLeaf,
@@ -348,7 +348,13 @@ pub(crate) fn welcome() -> impl Strategy<Value = Welcome> {
 }
 
 pub(crate) fn control_message() -> impl Strategy<Value = ControlMessage> {
-    prop_oneof![small().prop_map(|active| ControlMessage::Heartbeat { active }), Just(ControlMessage::Drain)]
+    let heartbeat = (small(), small(), any::<u16>(), number())
+        .prop_map(|(active, queued, load, memory)| ControlMessage::Heartbeat { active, queued, load, memory });
+    prop_oneof![heartbeat, Just(ControlMessage::Drain)]
+}
+
+pub(crate) fn control_reply() -> impl Strategy<Value = ControlReply> {
+    number().prop_map(|time_ms| ControlReply::Alive { time_ms })
 }
 
 pub(crate) fn offer() -> impl Strategy<Value = Offer> {

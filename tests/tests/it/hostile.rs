@@ -80,7 +80,7 @@ async fn answer(connection: &Connection, offer: &Offer) -> LeaseMessage {
 #[tokio::test]
 async fn a_node_refuses_bad_assignments_and_takes_the_next_good_one() {
     let puppeteer = Puppeteer::start();
-    let (_node, guest) = puppeteer.node(Behaviour::Echo).await;
+    let (mut node, guest) = puppeteer.node(Behaviour::Echo).await;
     let (good_job, _) = job();
     let good = assignment(&good_job);
     let sign = |assignment: &Assignment| SignedAssignment::sign(assignment.clone(), &key(1));
@@ -151,7 +151,12 @@ async fn a_node_refuses_bad_assignments_and_takes_the_next_good_one() {
         }
     }
     let offer = Offer { job: good_job, assignment: sign(&good) };
-    assert_eq!(answer(&guest.connection, &offer).await, LeaseMessage::Accept);
+    let (mut send, mut receive) = guest.connection.open_bi().await.expect("the connection is there");
+    write_frame(&mut send, &offer).await.expect("the node reads");
+    assert_eq!(read_frame::<LeaseMessage>(&mut receive).await.expect("an answer"), LeaseMessage::Accept);
+    send.reset(1u32.into()).expect("it is open");
+    // The refusals come first.
+    while !node.abandoned().await.contains("cancelled") {}
     let LeaseMessage::Refuse { reason, detail } = answer(&guest.connection, &offer).await else {
         panic!("a replay is taken")
     };

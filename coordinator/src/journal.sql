@@ -1,0 +1,14 @@
+-- A job from the moment its client hears that it is accepted until the client has everything. What the client is told, as encoded
+-- events, and the output or the name of the blob with it, are there once the job is over; until then, the leases that a node has accepted.
+CREATE TABLE job (
+    number INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    client BLOB NOT NULL,
+    spec BLOB NOT NULL,
+    leases BLOB,
+    told BLOB,
+    output BLOB,
+    blob BLOB,
+    length INTEGER,
+    over_ms INTEGER
+);
