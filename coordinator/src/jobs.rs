@@ -143,6 +143,8 @@ pub(crate) fn resume(shared: &Arc<Shared>) {
     };
     for Unfinished { job, spec, leases } in unfinished {
         let Role::Run(live) = shared.jobs.take(job) else { continue };
+        // Its client may come back when it is over.
+        shared.seen.note(job, u64::MAX, 0);
         let shared = shared.clone();
         tokio::spawn(async move {
             let _pins: Vec<_> = spec.spec.blobs().map(|blob| shared.blobs.pin(blob)).collect();

@@ -149,7 +149,7 @@ impl Coordinator {
         key: SecretKey,
         events: impl Fn(CoordinatorEvent) + Send + Sync + 'static,
     ) -> Result<Self, CoordinatorError> {
-        let (endpoint, _) = server_endpoint(config.listen, &[ALPN_NODE, ALPN_CLIENT])?;
+        let (endpoint, _) = server_endpoint(config.listen, &[ALPN_NODE, ALPN_CLIENT], &key)?;
         let address = endpoint.local_addr().map_err(CoordinatorError::Address)?;
         let blobs = BlobStore::open(config.data.join("blobs"), config.blob_quota)?;
         let journal = Journal::open(config.data.join("journal.db"))?;

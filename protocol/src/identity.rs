@@ -149,6 +149,11 @@ impl SecretKey {
         Hash(self.key.to_bytes()).to_string()
     }
 
+    /// 32 secret bytes for one purpose, which `context` names as nothing else does (BLAKE3's key derivation).
+    pub fn derive(&self, context: &'static str) -> [u8; 32] {
+        blake3::derive_key(context, &self.key.to_bytes())
+    }
+
     /// The address under which the world knows this key.
     pub fn address(&self) -> Address {
         self.address

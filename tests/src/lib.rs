@@ -1,5 +1,9 @@
 //! Support for tests that cross crates: networks in one process whose nodes execute with a stand-in.
 
+mod relay;
+
+pub use relay::{Conditions, Relay};
+
 use bytes::Bytes;
 use depx_client::Client;
 use depx_coordinator::{Coordinator, CoordinatorConfig, CoordinatorEvent};
@@ -147,14 +151,24 @@ impl TestCoordinator {
 
     /// Starts one at a given address.
     pub fn start_at(listen: SocketAddr) -> Self {
+        Self::start_with(listen, Duration::from_millis(500), RESUME)
+    }
+
+    /// Starts one on a free port that hears and waits for nodes as long as one in earnest.
+    pub fn start_in_earnest() -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::start_with(listen, CoordinatorConfig::HEARTBEAT, CoordinatorConfig::RESUME)
+    }
+
+    fn start_with(listen: SocketAddr, heartbeat: Duration, resume: Duration) -> Self {
         let data = TempDir::new().expect("a temporary directory");
         let config = CoordinatorConfig {
             data: data.path().to_owned(),
             blob_quota: BlobStore::QUOTA,
             listen,
-            heartbeat: Duration::from_millis(500),
+            heartbeat,
             queue_timeout: QUEUE_TIMEOUT,
-            resume: RESUME,
+            resume,
             settlement: Settlement::default(),
         };
         let (tell, events) = mpsc::unbounded_channel();

@@ -1,10 +1,12 @@
 //! QUIC endpoints with the project's limits.
 
 use crate::tls::SelfSigned;
-use depx_protocol::{Hash, sha256};
+use depx_protocol::{Hash, SecretKey, sha256};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TokioRuntime, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,14 +45,21 @@ pub enum EndpointError {
     Suite(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
 }
 
-/// An endpoint that accepts connections speaking one of `protocols` at `address`.
-pub fn server_endpoint(address: SocketAddr, protocols: &[&[u8]]) -> Result<(Endpoint, Certificate), EndpointError> {
+/// An endpoint that accepts connections speaking one of `protocols` at `address`. Peers whose connection it does not know, because it was
+/// started anew with the same `key`, are told so at once (stateless reset, RFC 9000 section 10.3).
+pub fn server_endpoint(
+    address: SocketAddr,
+    protocols: &[&[u8]],
+    key: &SecretKey,
+) -> Result<(Endpoint, Certificate), EndpointError> {
     let identity = SelfSigned::generate()?;
     let certificate = sha256(&identity.certificate);
     let tls = QuicServerConfig::try_from(identity.server(protocols)?)?;
     let mut config = ServerConfig::with_crypto(Arc::new(tls));
     config.transport_config(transport());
-    let endpoint = Endpoint::server(config, address).map_err(|source| EndpointError::Bind { address, source })?;
+    let endpoint = UdpSocket::bind(address)
+        .and_then(|socket| Endpoint::new(recognisable(key), Some(config), socket, Arc::new(TokioRuntime)))
+        .map_err(|source| EndpointError::Bind { address, source })?;
     Ok((endpoint, certificate))
 }
 
@@ -68,6 +77,16 @@ pub fn client_endpoint(protocol: &[u8]) -> Result<(Endpoint, Certificate), Endpo
         .map_err(|source| EndpointError::Bind { address, source })?;
     endpoint.set_default_client_config(config);
     Ok((endpoint, certificate))
+}
+
+/// Connection identifiers and reset tokens that another endpoint with this key knows for its own.
+fn recognisable(key: &SecretKey) -> EndpointConfig {
+    let reset = key.derive("depx 2026-11-22 QUIC stateless reset");
+    let [a, b, c, d, e, f, g, h, ..] = key.derive("depx 2026-11-22 QUIC connection identifiers");
+    let identifiers = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset)));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(identifiers)));
+    config
 }
 
 fn transport() -> Arc<TransportConfig> {

@@ -1,5 +1,6 @@
 //! What a transfer takes of memory, in a process of its own.
 
+use depx_protocol::SecretKey;
 use depx_protocol::wire::GetBlob;
 use depx_transport::{BlobStore, Source, client_endpoint, fetch, give, read_frame, server_endpoint};
 use std::fs::File;
@@ -27,7 +28,8 @@ async fn a_large_blob_is_given_and_fetched_in_little_memory() {
 
     let source = Arc::new(Source::of_file(File::open(&path).unwrap()).unwrap());
     let blob = *source.blob();
-    let (server, _) = server_endpoint(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &[PROTOCOL]).unwrap();
+    let key = SecretKey::from_bytes(&[1; 32]).unwrap();
+    let (server, _) = server_endpoint(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &[PROTOCOL], &key).unwrap();
     let (client, _) = client_endpoint(PROTOCOL).unwrap();
     let listening = server.clone();
     tokio::spawn(async move {

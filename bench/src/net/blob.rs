@@ -6,7 +6,7 @@ use crate::figure::{Entry, Figure, Goal};
 use crate::measure::{take_turns, wall_time};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use depx_protocol::Blob;
+use depx_protocol::{Blob, SecretKey};
 use depx_transport::{BlobStore, client_endpoint, fetch, serve, server_endpoint};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::timeout;
@@ -53,7 +53,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let from = open("from")?;
 
     let (verified, bare, close) = threads.block_on(async {
-        let (server, _) = server_endpoint(loopback(), &[PROTOCOL])?;
+        let (server, _) = server_endpoint(loopback(), &[PROTOCOL], &SecretKey::from_bytes(&[1; 32])?)?;
         let (client, _) = client_endpoint(PROTOCOL)?;
         let address = server.local_addr()?;
         let mut connections = Vec::new();

@@ -3,6 +3,7 @@
 use super::{PATIENCE, REQUEST, Server, loopback};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use depx_protocol::SecretKey;
 use depx_transport::{client_endpoint, server_endpoint};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use tokio::time::timeout;
@@ -19,7 +20,7 @@ pub(super) struct Echo {
 
 impl Server for Echo {
     async fn start() -> Result<Self> {
-        let (server, _) = server_endpoint(loopback(), &[PROTOCOL])?;
+        let (server, _) = server_endpoint(loopback(), &[PROTOCOL], &SecretKey::from_bytes(&[1; 32])?)?;
         let (client, _) = client_endpoint(PROTOCOL)?;
         let (address, listening) = (server.local_addr()?, server.clone());
         tokio::spawn(async move {

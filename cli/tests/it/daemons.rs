@@ -1,6 +1,6 @@
 //! Commands that go on: how they start, stop, die, and come back.
 
-use crate::support::{COUNT, Daemon, Done, ECHO, Machine, PATIENCE};
+use crate::support::{COUNT, Daemon, Done, ECHO, Machine, PATIENCE, descendants};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,6 @@ use std::time::{Duration, Instant};
 fn runs(process: u32) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else { return false };
     !status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
-}
-
-/// Processes that this one and its threads have started, at any depth.
-fn descendants(process: u32) -> Vec<u32> {
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let own: Vec<u32> = lists
-        .flat_map(|list| list.split_whitespace().map(|id| id.parse().expect("a number")).collect::<Vec<_>>())
-        .collect();
-    own.iter().copied().chain(own.iter().flat_map(|child| descendants(*child))).collect()
 }
 
 /// Waits until something holds.

@@ -3,6 +3,7 @@
 mod daemons;
 mod demo;
 mod determinism;
+mod faults;
 mod messages;
 mod models;
 mod programs;

@@ -1,6 +1,7 @@
 //! Coordinators that are not there, or not who they should be: the sentence comes soon.
 
 use crate::support::{Daemon, ECHO, Machine, finish, json_lines};
+use depx_protocol::SecretKey;
 use depx_transport::server_endpoint;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -107,7 +108,9 @@ fn a_coordinator_with_another_identity() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_server_of_another_protocol() {
-    let (endpoint, _) = server_endpoint(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &[b"h3"]).expect("it binds");
+    let key = SecretKey::from_bytes(&[1; 32]).expect("a key");
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let (endpoint, _) = server_endpoint(listen, &[b"h3"], &key).expect("it binds");
     let address = endpoint.local_addr().expect("it has an address");
     let server = tokio::spawn(async move {
         while let Some(incoming) = endpoint.accept().await {

@@ -221,9 +221,15 @@ impl Daemon {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let mut kill = Command::new("sh");
-        kill.args(["-c", &format!("kill -{name} {}", self.child.id())]);
-        assert!(kill.status().expect("a shell").success());
+        assert!(signal(self.child.id(), name));
+    }
+
+    /// Signals the processes that it has started.
+    pub(crate) fn signal_children(&self, name: &str) {
+        // Some may have ended meanwhile.
+        for child in descendants(self.child.id()) {
+            let _ = signal(child, name);
+        }
     }
 
     /// Waits for its end and gives the exit code, or the negative number of the signal that ended it.
@@ -241,6 +247,22 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Processes that this one and its threads have started, at any depth.
+pub(crate) fn descendants(process: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let own: Vec<u32> = lists
+        .flat_map(|list| list.split_whitespace().map(|id| id.parse().expect("a number")).collect::<Vec<_>>())
+        .collect();
+    own.iter().copied().chain(own.iter().flat_map(|child| descendants(*child))).collect()
+}
+
+fn signal(process: u32, name: &str) -> bool {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", &format!("kill -{name} {process}")]).stderr(Stdio::null());
+    kill.status().expect("a shell").success()
 }
 
 /// Copies its standard input to standard output, and exits with the code that the first byte stands for: `0` to `9`.

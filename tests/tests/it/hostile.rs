@@ -30,7 +30,7 @@ struct Puppeteer {
 impl Puppeteer {
     fn start() -> Self {
         let (endpoint, _) =
-            server_endpoint(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &[ALPN_NODE]).expect("it binds");
+            server_endpoint(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &[ALPN_NODE], &key(1)).expect("it binds");
         let address = endpoint.local_addr().expect("it has an address");
         Self { endpoint, address }
     }

@@ -1,7 +1,7 @@
 //! Two peers, one of which may do whatever a test makes it do.
 
-use depx_protocol::Blob;
 use depx_protocol::wire::GetBlob;
+use depx_protocol::{Blob, SecretKey};
 use depx_transport::{BlobStore, FetchError, Source, client_endpoint, fetch, give, read_frame, server_endpoint};
 use quinn::{Connection, Endpoint, SendStream};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,7 +23,8 @@ impl Peers {
     pub(crate) async fn new(
         giver: impl Fn(SendStream, GetBlob) -> tokio::task::JoinHandle<()> + Send + Sync + 'static,
     ) -> Self {
-        let (server, _) = server_endpoint(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &[PROTOCOL]).unwrap();
+        let key = SecretKey::from_bytes(&[1; 32]).unwrap();
+        let (server, _) = server_endpoint(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &[PROTOCOL], &key).unwrap();
         let (client, _) = client_endpoint(PROTOCOL).unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (listening, noted) = (server.clone(), requests.clone());
