@@ -5,6 +5,7 @@ mod demo;
 mod determinism;
 mod messages;
 mod models;
+mod operator;
 mod programs;
 mod receipts;
 mod strangers;
