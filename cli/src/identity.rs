@@ -41,7 +41,7 @@ pub(crate) fn load_or_make(path: &Path) -> Result<SecretKey> {
     if !path.exists() {
         make(path, None)?;
     }
-    load(path, || bail!("only `depx node run` asks for the passphrase of a key"))
+    load(path, || bail!("only `depx node` asks for the passphrase of a key"))
 }
 
 /// Reads the key at `path`; asks for its passphrase if it has one.

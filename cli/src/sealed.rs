@@ -78,7 +78,7 @@ pub(crate) fn seal(key: &SecretKey, passphrase: &Passphrase) -> Result<String> {
         .cipher(passphrase, &salt)?
         .encrypt(&XNonce::from(nonce), Payload { msg: plain.as_bytes(), aad: aad.as_bytes() });
     sealed.key = to_hex(&encrypted.ok().context("the key cannot be encrypted")?);
-    Ok(format!("{MARK}\n{}", toml::to_string(&sealed)?))
+    Ok(format!("{MARK}\n{}", toml::to_string(&sealed)?.trim_end()))
 }
 
 /// Decrypts what [`seal`] gave. Errors repeat nothing of the file.
@@ -170,7 +170,6 @@ mod tests {
     fn nothing_of_a_sealed_key_can_be_changed() {
         let key = SecretKey::from_bytes(&[7; 32]).unwrap();
         let sealed = seal(&key, &passphrase("p")).unwrap();
-        let sealed: String = sealed.lines().map(|line| format!("{line}\n")).collect();
         for (from, to) in
             [("passes = 3", "passes = 2"), ("lanes = 4", "lanes = 3"), ("memory = 65536", "memory = 65537")]
         {

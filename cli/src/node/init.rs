@@ -36,7 +36,7 @@ enum Done {
 }
 
 pub(super) fn init(global: &Global, args: &InitArgs) -> Result<ExitCode> {
-    let data = std::path::absolute(args.place.data(global)).context("cannot tell where the data directory is")?;
+    let data = args.place.data(global);
     let (key_path, config_path) = (data.join("key"), args.place.config_path(global));
     let with_passphrase = args.passphrase || args.passphrase_file.is_some();
     // Before anything is made.
@@ -46,24 +46,24 @@ pub(super) fn init(global: &Global, args: &InitArgs) -> Result<ExitCode> {
         config_path.display()
     );
     let _claim = Claim::on(&data, "node")?;
-    let made_key = if key_path.exists() {
-        Done::Kept
-    } else {
-        let passphrase = with_passphrase.then(|| passphrase::new(args.passphrase_file.as_deref())).transpose()?;
+    let mut passphrase = None;
+    let made_key = if key_path.exists() { Done::Kept } else { Done::Made };
+    if made_key == Done::Made {
+        passphrase = with_passphrase.then(|| passphrase::new(args.passphrase_file.as_deref())).transpose()?;
         identity::make(&key_path, passphrase.as_ref())?;
-        Done::Made
-    };
+    }
+    let encrypted = identity::has_passphrase(&key_path)?;
     ensure!(
-        made_key == Done::Made || !with_passphrase || identity::has_passphrase(&key_path)?,
+        encrypted || !with_passphrase,
         "{} is there already, without a passphrase, and is kept as it is; to have one, remove the key, which gives the node another \
          address",
         key_path.display()
     );
-    let address = identity::load(&key_path, || passphrase::existing(args.passphrase_file.as_deref()))?.address();
+    let opened = || passphrase.map_or_else(|| passphrase::existing(args.passphrase_file.as_deref()), Ok);
+    let address = identity::load(&key_path, opened)?.address();
     let made_config = write_config(&config_path, &args.coordinators)?;
 
     let survey = Survey::of(&data)?;
-    let encrypted = identity::has_passphrase(&key_path)?;
     let value = json!({"event": "node-initialised", "node": address.to_string(),
         "key": key_path, "key_made": made_key == Done::Made, "key_has_passphrase": encrypted,
         "config": config_path, "config_made": made_config == Done::Made, "machine": survey.json()});

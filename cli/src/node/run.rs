@@ -18,14 +18,15 @@ use std::process::ExitCode;
 pub(crate) struct RunArgs {
     #[command(flatten)]
     place: Place,
-    #[command(flatten)]
-    settings: Settings,
     /// Misbehave on purpose, to see that it is caught
     #[arg(long, value_enum, value_name = "HOW")]
     inject_fault: Option<FaultName>,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     follow_stdin: bool,
+    // Last, since the options that follow would come under the heading of its limits.
+    #[command(flatten)]
+    settings: Settings,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy)]
