@@ -4,7 +4,7 @@
 //! line. Exit codes:
 //!
 //! - 0: success; of `replay`, the results are the same
-//! - 1: the command failed; of `replay`, also that the results differ
+//! - 1: the command failed; of `replay`, also that the results differ; of `doctor`, that this machine cannot be a node
 //! - 2: wrong usage
 //! - of `run` and `submit` also the guest's own exit code (its low eight bits, or 1 if those are 0), 120: out of fuel, 121: a limit
 //!   was exceeded, 122: the job or an item of it cannot be executed, 134: the guest trapped

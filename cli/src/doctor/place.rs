@@ -3,7 +3,7 @@
 use super::{Check, causes};
 use crate::node::{Place, Settings};
 use crate::{Global, identity, show};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use depx_devices::{DeviceProbe, ThisMachine};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -45,7 +45,7 @@ pub(super) fn key(data: &Path) -> Option<Check> {
             Check::failed(NAME, format!("others can read {at}"), format!("chmod 600 {at}"))
         }
         Ok(true) => Check::ok(NAME, format!("{at}, with a passphrase")),
-        Ok(false) => match identity::load(&path, || unreachable!("it has none")) {
+        Ok(false) => match identity::load(&path, || bail!("it was encrypted just now")) {
             Ok(key) => Check::ok(NAME, format!("{at}, without a passphrase, of address {}", key.address())),
             Err(error) => {
                 Check::failed(NAME, causes(&error), "put a copy of the key in its place, or remove it for a new one")
