@@ -101,7 +101,7 @@ impl Devnet {
         for number in 0..nodes {
             let lies = number >= nodes - liars;
             // Its jobs are this user's own, and a user can seldom make cgroups.
-            let mut arguments = vec!["node", "--slots", "1", "--allow-weak-sandbox", "--coordinator", name];
+            let mut arguments = vec!["node", "run", "--slots", "1", "--allow-weak-sandbox", "--coordinator", name];
             if lies {
                 arguments.extend(["--inject-fault", "wrong-output"]);
             }

@@ -1,10 +1,12 @@
-//! Key files: 64 hexadecimal digits, readable by their owner alone.
+//! Key files, readable by their owner alone: 64 hexadecimal digits, or what a passphrase made of them.
 
+use crate::sealed::{self, Passphrase};
 use crate::{Global, show};
 use anyhow::{Context, Result, bail};
 use depx_protocol::SecretKey;
 use serde_json::json;
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tempfile::NamedTempFile;
@@ -37,23 +39,55 @@ pub(crate) fn default_path(global: &Global) -> PathBuf {
 /// Reads the key at `path`, or makes one there.
 pub(crate) fn load_or_make(path: &Path) -> Result<SecretKey> {
     if !path.exists() {
-        make(path)?;
+        make(path, None)?;
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read key {}", path.display()))?;
-    SecretKey::from_hex(&text).with_context(|| format!("{} holds no key", path.display()))
+    load(path, || bail!("only `depx node` asks for the passphrase of a key"))
 }
 
-fn make(path: &Path) -> Result<()> {
+/// Reads the key at `path`; asks for its passphrase if it has one.
+pub(crate) fn load(path: &Path, passphrase: impl FnOnce() -> Result<Passphrase>) -> Result<SecretKey> {
+    let text = read(path)?;
+    if !text.starts_with(sealed::MARK) {
+        return SecretKey::from_hex(&text).with_context(|| format!("{} holds no key", path.display()));
+    }
+    let opened = passphrase().and_then(|passphrase| sealed::open(&text, &passphrase));
+    opened.with_context(|| format!("cannot open key {}, which has a passphrase", path.display()))
+}
+
+/// A key that nobody had before.
+pub(crate) fn random() -> Result<SecretKey> {
+    // All but one in 2^128 random values are keys.
+    let found = (0..4).find_map(|_| SecretKey::from_bytes(&depx_transport::random()).ok());
+    found.context("the operating system's randomness is broken")
+}
+
+/// Whether the key at `path` is encrypted.
+pub(crate) fn has_passphrase(path: &Path) -> Result<bool> {
+    Ok(read(path)?.starts_with(sealed::MARK))
+}
+
+fn read(path: &Path) -> Result<String> {
+    /// Bytes of a key file.
+    const MAX_BYTES: u64 = 4096;
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+    read.with_context(|| format!("cannot read key {}", path.display()))?;
+    Ok(text)
+}
+
+/// Makes a key at `path`, encrypted if there is a passphrase. What is there is kept.
+pub(crate) fn make(path: &Path, passphrase: Option<&Passphrase>) -> Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory).with_context(|| format!("cannot make directory {}", directory.display()))?;
-    // All but one in 2^128 random values are keys.
-    let Some(key) = (0..4).find_map(|_| SecretKey::from_bytes(&depx_transport::random()).ok()) else {
-        bail!("the operating system's randomness is broken");
+    let key = random()?;
+    let text = match passphrase {
+        Some(passphrase) => sealed::seal(&key, passphrase)?,
+        None => key.to_hex(),
     };
     let cannot = || format!("cannot write key {}", path.display());
     // Written beside and put in place whole: whoever makes the same key at the same time finds this one, or this finds theirs.
     let mut file = NamedTempFile::new_in(directory).with_context(cannot)?;
-    writeln!(file, "{}", key.to_hex()).and_then(|()| file.as_file().sync_all()).with_context(cannot)?;
+    writeln!(file, "{text}").and_then(|()| file.as_file().sync_all()).with_context(cannot)?;
     match file.persist_noclobber(path) {
         Err(failed) if failed.error.kind() != ErrorKind::AlreadyExists => Err(failed.error).with_context(cannot),
         _ => Ok(()),

@@ -93,24 +93,10 @@ pub(crate) fn workers(
     compile: CompileLimits,
     allow_weak: bool,
 ) -> Result<ProcessLauncher> {
-    let engine = depx_runtime::EngineOptions {
-        optimize: depx_runtime::Optimize::Speed,
-        // One that runs, and one whose memory is being given back.
-        allocation: depx_runtime::Allocation::Pooling { slots: 2 },
-        interpreter: false,
-    };
-    let program = std::env::current_exe().context("cannot tell where this program is")?;
-    let home = std::path::absolute(&global.home).context("cannot tell where the data directory is")?;
     let options = WorkerOptions {
-        arguments: vec!["worker".into()],
-        engine,
-        models: true,
-        library_folder: Some(home),
-        compile_time: compile.time,
-        compile_memory: compile.memory,
         cache_dir: Some(data.join("artifacts")),
         allow_missing: allow_weak,
-        ..WorkerOptions::new(program)
+        ..worker_options(global, compile)?
     };
     let workers = ProcessLauncher::new(options).map_err(|error| match error {
         LaunchError::Weak { .. } => anyhow::Error::new(error).context(
@@ -125,6 +111,34 @@ pub(crate) fn workers(
         tracing::warn!("models cannot be run on this machine: {reason}; this node offers jobs without models only");
     }
     Ok(workers)
+}
+
+/// Workers like a node's that keep nothing, whatever isolates them. A node may run beside them.
+#[cfg(target_os = "linux")]
+pub(crate) fn passing_workers(global: &Global, compile: CompileLimits) -> Result<ProcessLauncher> {
+    let options = WorkerOptions { allow_missing: true, ..worker_options(global, compile)? };
+    Ok(ProcessLauncher::new(options)?)
+}
+
+#[cfg(target_os = "linux")]
+fn worker_options(global: &Global, compile: CompileLimits) -> Result<WorkerOptions> {
+    let engine = depx_runtime::EngineOptions {
+        optimize: depx_runtime::Optimize::Speed,
+        // One that runs, and one whose memory is being given back.
+        allocation: depx_runtime::Allocation::Pooling { slots: 2 },
+        interpreter: false,
+    };
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let home = std::path::absolute(&global.home).context("cannot tell where the data directory is")?;
+    Ok(WorkerOptions {
+        arguments: vec!["worker".into()],
+        engine,
+        models: true,
+        library_folder: Some(home),
+        compile_time: compile.time,
+        compile_memory: compile.memory,
+        ..WorkerOptions::new(program)
+    })
 }
 
 /// The profile in which `runtime` executes jobs of `class`.

@@ -4,7 +4,7 @@
 //! line. Exit codes:
 //!
 //! - 0: success; of `replay`, the results are the same
-//! - 1: the command failed; of `replay`, also that the results differ
+//! - 1: the command failed; of `replay`, also that the results differ; of `doctor`, that this machine cannot be a node
 //! - 2: wrong usage
 //! - of `run` and `submit` also the guest's own exit code (its low eight bits, or 1 if those are 0), 120: out of fuel, 121: a limit
 //!   was exceeded, 122: the job or an item of it cannot be executed, 134: the guest trapped
@@ -15,6 +15,8 @@ mod coordinator;
 mod data;
 mod demo;
 mod devnet;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod identity;
 mod input;
 mod items;
@@ -26,6 +28,7 @@ mod node;
 mod receipts;
 mod registry;
 mod run;
+mod sealed;
 mod show;
 mod submit;
 mod tensors;
@@ -73,9 +76,14 @@ enum Command {
     Verify(receipts::VerifyArgs),
     /// Execute again what a receipt speaks of, and compare the result
     Replay(receipts::ReplayArgs),
-    /// Offer this machine to a coordinator
+    /// Offer this machine to coordinators
     #[cfg(target_os = "linux")]
     Node(node::NodeArgs),
+    /// Find out what this machine lacks to be a node, and how to mend it
+    ///
+    /// Exits with 1 if a node could not work here.
+    #[cfg(target_os = "linux")]
+    Doctor(doctor::DoctorArgs),
     /// Execute the jobs that a node hands over on standard input
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
@@ -128,6 +136,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => receipts::replay(&global, &args),
         #[cfg(target_os = "linux")]
         Command::Node(args) => node::node(&global, args),
+        #[cfg(target_os = "linux")]
+        Command::Doctor(args) => doctor::doctor(&global, &args),
         #[cfg(target_os = "linux")]
         Command::Worker => unreachable!("a worker was served before the log started"),
         Command::Coordinator(args) => coordinator::coordinator(&global, args),

@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// `0xADDRESS@HOST:PORT`: who must answer, and where.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct CoordinatorName {
     pub(crate) address: Address,
     host: String,

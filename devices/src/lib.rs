@@ -4,6 +4,9 @@
 
 mod linux;
 mod nvidia;
+mod tier;
+
+pub use tier::Tier;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -28,8 +31,12 @@ pub trait DeviceProbe: Send + Sync {
 pub struct Machine {
     /// What the processor calls itself; empty if it does not say.
     pub processor: String,
+    /// How many cores it has.
+    pub cores: usize,
     /// How many threads run at the same time.
     pub threads: usize,
+    /// Instructions that it has and kernels make use of, as Linux names them.
+    pub features: Vec<String>,
     /// Bytes of memory.
     pub memory: u64,
     /// Bytes of memory that programs can have now.

@@ -1,6 +1,7 @@
 //! Processor and memory, by the files of Linux's `/proc`.
 
 use crate::{Machine, ProbeError, ProcessorTime};
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::Path;
 
@@ -9,10 +10,13 @@ pub(crate) fn machine(proc: &Path) -> Result<Machine, ProbeError> {
     let memory = std::fs::read_to_string(&path).unwrap_or_default();
     let bytes = |name| kibibytes(&memory, name).ok_or_else(|| ProbeError::Memory { path: path.clone() });
     let processors = std::fs::read_to_string(proc.join("cpuinfo")).unwrap_or_default();
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     Ok(Machine {
         // Arm's processors do not say.
         processor: field(&processors, "model name").unwrap_or_default().to_owned(),
-        threads: std::thread::available_parallelism().map_or(1, NonZero::get),
+        cores: cores(&processors).clamp(1, threads),
+        threads,
+        features: features(&processors),
         memory: bytes("MemTotal")?,
         memory_available: bytes("MemAvailable")?,
     })
@@ -36,6 +40,26 @@ pub(crate) fn processors(proc: &Path) -> Result<ProcessorTime, ProbeError> {
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut fields = text.lines().filter_map(|line| line.split_once(':'));
     fields.find(|(field, _)| field.trim() == name).map(|(_, value)| value.trim())
+}
+
+/// How many there are, by the numbers of socket and core that each thread says it runs on. Where none says so, each is a core.
+fn cores(processors: &str) -> usize {
+    let blocks = processors.split("\n\n").filter(|block| field(block, "processor").is_some());
+    let places: Vec<_> = blocks.map(|block| (field(block, "physical id"), field(block, "core id"))).collect();
+    match places.iter().all(|(_, core)| core.is_some()) {
+        true => places.into_iter().collect::<BTreeSet<_>>().len(),
+        false => places.len(),
+    }
+}
+
+/// What kernels make use of, as Linux names it: on x86 and on Arm.
+const FEATURES: [&str; 9] =
+    ["avx2", "fma", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "sha_ni", "asimd", "asimddp"];
+
+fn features(processors: &str) -> Vec<String> {
+    let all = field(processors, "flags").or_else(|| field(processors, "Features")).unwrap_or_default();
+    let has = |feature: &&str| all.split_whitespace().any(|there| there == *feature);
+    FEATURES.iter().filter(|feature| has(feature)).map(|feature| (*feature).to_owned()).collect()
 }
 
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
@@ -75,5 +99,22 @@ mod tests {
         let found = machine(folder.path()).unwrap();
         assert_eq!((found.processor.as_str(), found.memory), ("Test CPU", 24_689_320 * 1024));
         assert_eq!(found.memory_available, 2 << 20);
+    }
+
+    #[test]
+    fn cores_are_counted_once_for_all_their_threads() {
+        let thread = |socket: u32, core: u32| format!("processor\t: 0\nphysical id\t: {socket}\ncore id\t: {core}\n\n");
+        let text: String = [(0, 0), (0, 1), (0, 0), (0, 1), (1, 0)].map(|(socket, core)| thread(socket, core)).concat();
+        assert_eq!(cores(&text), 3);
+        // Arm's processors do not say.
+        assert_eq!(cores("processor\t: 0\n\nprocessor\t: 1\n\nHardware\t: Test\n"), 2);
+        assert_eq!(cores(""), 0);
+    }
+
+    #[test]
+    fn features_are_those_that_kernels_use() {
+        assert_eq!(features("flags\t\t: fpu sse2 avx2 avx512f\n"), ["avx2", "avx512f"]);
+        assert_eq!(features("Features\t: fp asimd\n"), ["asimd"]);
+        assert!(features("").is_empty());
     }
 }

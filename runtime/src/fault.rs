@@ -22,7 +22,9 @@ pub enum HostFault {
         hash: Hash,
     },
     /// The profile is not one that this runtime can execute.
-    #[error("this node does not offer execution profile {profile}; `depx node` prints what it offers when it starts")]
+    #[error(
+        "this node does not offer execution profile {profile}; `depx node run` prints what it offers when it starts"
+    )]
     Profile {
         /// Which.
         profile: Hash,

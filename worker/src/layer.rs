@@ -35,8 +35,21 @@ impl Layer {
     pub const ALL: [Self; 7] =
         [Self::Cgroup, Self::Rlimits, Self::Network, Self::Root, Self::Privileges, Self::Landlock, Self::Seccomp];
 
-    /// What an operator does about it.
-    fn remedy(self) -> &'static str {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup => "cgroup",
+            Self::Rlimits => "rlimits",
+            Self::Network => "network",
+            Self::Root => "root",
+            Self::Privileges => "privileges",
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+        }
+    }
+
+    /// What an operator does where a machine does not give it.
+    pub fn remedy(self) -> &'static str {
         match self {
             Self::Cgroup => {
                 "run the node as root, or as a systemd service with Delegate=yes, so that it may make cgroups for \

@@ -120,7 +120,7 @@ fn one_data_directory_serves_one_process() {
     let (mut coordinator, name) = Daemon::coordinator(&machine, "127.0.0.1:0");
     let (mut node, _) = Daemon::node(&machine, &name, "data");
     let cases = [
-        (vec!["node", "--coordinator", &name, "--data", "data"], "node is using data"),
+        (vec!["node", "run", "--coordinator", &name, "--data", "data"], "node is using data"),
         (vec!["coordinator", "--listen", "127.0.0.1:0"], "coordinator is using"),
     ];
     for (arguments, sentence) in cases {

@@ -6,6 +6,7 @@ mod determinism;
 mod faults;
 mod messages;
 mod models;
+mod operator;
 mod programs;
 mod receipts;
 mod strangers;

@@ -162,13 +162,44 @@ const RUN: &[Case] = &[
          machine's, and used by no other program?\n  because: Cannot assign requested address (os error 99)"),
     ("coordinator --listen here", 2,
         "error: invalid value 'here' for '--listen <IP:PORT>': invalid socket address syntax"),
-    ("node --coordinator nobody", 2,
+    ("node run --coordinator nobody", 2,
         "error: invalid value 'nobody' for '--coordinator <0xADDRESS@HOST:PORT>': expected 0xADDRESS@HOST:PORT, \
          as the coordinator prints it when it starts"),
-    ("node --coordinator 0x00@localhost:4433", 2,
+    ("node run --coordinator 0x00@localhost:4433", 2,
         "error: invalid value '0x00@localhost:4433' for '--coordinator <0xADDRESS@HOST:PORT>': not an address: \
          expected 0x and 40 hexadecimal digits; expected 0xADDRESS@HOST:PORT, as the coordinator prints it when \
          it starts"),
+    ("node run", 1,
+        "error: no coordinator is named; give --coordinator 0xADDRESS@HOST:PORT, or set coordinators in the \
+         configuration file"),
+    ("node run --allow-weak-sandbox --coordinator 0x1111111111111111111111111111111111111111@localhost:1,0x1111111111111111111111111111111111111111@localhost:2", 1,
+        "error: a node needs a coordinator, and each coordinator once"),
+    ("node run --slots 1025", 2,
+        "error: invalid value '1025' for '--slots <N>': expected a whole number from 0 to 1024"),
+    ("node run --config absent", 1,
+        "error: cannot read the configuration file absent\n  because: No such file or directory (os error 2)"),
+    ("node run --config home", 1,
+        "error: cannot read the configuration file home\n  because: Is a directory (os error 21)"),
+    ("node run --config large", 1,
+        "error: the configuration file large has more than 65536 bytes; is it the right file?"),
+    ("node run --config text", 1,
+        "error: text, line 1: not TOML: key with no value, expected `=`"),
+    ("node run --config unknown.toml", 1,
+        "error: unknown.toml, line 2: \"slot\" is not a key of this file; these are: coordinators, slots, blob_quota, \
+         passphrase_file, allow_weak_sandbox, compile_seconds, compile_memory, max_fuel, max_memory, \
+         max_table_elements, max_output, max_log, max_files, max_file_space, max_seconds"),
+    ("node run --config type.toml", 1,
+        "error: type.toml, line 1: slots: expected a whole number from 0 to 1024, not a value of type string"),
+    ("node run --config range.toml", 1,
+        "error: range.toml, line 2: max_memory: expected a whole number from 1 to 4096"),
+    ("node run --data /proc --coordinator 0x1111111111111111111111111111111111111111@localhost:1", 1,
+        "error: cannot write /proc/lock\n  because: No such file or directory (os error 2)"),
+    ("node init --data /proc/absent", 1,
+        "error: cannot make directory /proc/absent\n  because: No such file or directory (os error 2)"),
+    ("node init --data made --passphrase", 1,
+        "error: nobody is at a terminal to type a passphrase; name a file that has it with --passphrase-file"),
+    ("node init --data made --passphrase-file empty", 1,
+        "error: empty has no passphrase in its first line\n  because: a passphrase has 1 to 1024 bytes"),
     ("submit --coordinator 0x1111111111111111111111111111111111111111@localhost good.wasm", 2,
         "error: invalid value '0x1111111111111111111111111111111111111111@localhost' for '--coordinator \
          <0xADDRESS@HOST:PORT>': expected 0xADDRESS@HOST:PORT, as the coordinator prints it when it starts"),
@@ -190,6 +221,10 @@ fn machine() -> Machine {
     machine.write("text", "neither a module nor a model nor a receipt\n");
     machine.write("empty", "");
     machine.write("large", vec![0; 3 << 20]);
+    machine.write("unknown.toml", "# Not a key:\nslot = 1\n");
+    machine.write("type.toml", "slots = \"1\"\n");
+    machine.write("range.toml", "slots = 1\nmax_memory = 5000\n");
+    std::fs::create_dir_all(machine.path("home")).expect("a directory");
     machine.write("truncated.wasm", &std::fs::read(DIGITS).expect("it is there")[..1000]);
     machine
 }
@@ -321,7 +356,20 @@ fn every_command_has_help() {
     let names: Vec<&str> = commands.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(
         names,
-        ["run", "verify", "replay", "node", "coordinator", "submit", "devnet", "demo", "models", "keygen", "help"]
+        [
+            "run",
+            "verify",
+            "replay",
+            "node",
+            "doctor",
+            "coordinator",
+            "submit",
+            "devnet",
+            "demo",
+            "models",
+            "keygen",
+            "help"
+        ]
     );
     for name in &names[..names.len() - 1] {
         let help = machine.run([name, "--help"]);

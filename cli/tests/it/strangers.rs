@@ -38,7 +38,7 @@ fn a_node_says_that_it_cannot_connect_and_tries_again() {
     let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
     let address = silent.local_addr().expect("an address");
     let started = Instant::now();
-    let mut node = Daemon::start(&machine, ["node", "--coordinator", &format!("{SOMEBODY}@{address}")]);
+    let mut node = Daemon::start(&machine, ["node", "run", "--coordinator", &format!("{SOMEBODY}@{address}")]);
     node.event("started");
     let event = node.event("disconnected");
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
@@ -57,8 +57,8 @@ fn logs_are_plain_text_or_json_where_nobody_watches() {
     let name = format!("{SOMEBODY}@{}", silent.local_addr().expect("an address"));
     for json in [false, true] {
         let options: &[&str] = if json { &["--json"] } else { &[] };
-        let mut command =
-            machine.depx([&["node", "--follow-stdin", "--log", "warn", "--coordinator", &name], options].concat());
+        let mut command = machine
+            .depx([&["node", "run", "--follow-stdin", "--log", "warn", "--coordinator", &name], options].concat());
         // A node without a library for models warns of it.
         let done = finish(command.env("ORT_DYLIB_PATH", "/nowhere").env_remove("DEPX_LOG"), b"");
         assert_eq!(done.code, 0, "{}", done.stderr);
@@ -95,7 +95,7 @@ fn a_coordinator_with_another_identity() {
     );
     refused(&machine, &wrong, &format!("cannot connect to the coordinator\n  because: {stranger}"));
     // A node gives up too: trying again would change nothing.
-    let done = machine.run(["node", "--coordinator", &wrong]);
+    let done = machine.run(["node", "run", "--coordinator", &wrong]);
     let expected = format!(
         "error: the node cannot serve this coordinator\n  because: the coordinator does not take this node\n  because: {stranger}\n"
     );

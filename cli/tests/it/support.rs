@@ -168,7 +168,10 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start<'a>(machine: &Machine, arguments: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut command = machine.depx(["--json"].into_iter().chain(arguments));
+        Self::spawn(machine.depx(["--json"].into_iter().chain(arguments)))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::inherit()).spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("it has one"));
         let (tell, events) = channel();
@@ -192,7 +195,7 @@ impl Daemon {
     pub(crate) fn node(machine: &Machine, coordinator: &str, data: &str) -> (Self, String) {
         let daemon = Self::start(
             machine,
-            ["node", "--slots", "1", "--allow-weak-sandbox", "--coordinator", coordinator, "--data", data],
+            ["node", "run", "--slots", "1", "--allow-weak-sandbox", "--coordinator", coordinator, "--data", data],
         );
         let address = daemon.event("started")["node"].as_str().expect("an address").to_owned();
         daemon.event("connected");

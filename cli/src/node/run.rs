@@ -1,85 +1,65 @@
-//! `depx node`.
+//! `depx node run`.
 
+use super::Place;
+use super::passphrase;
+use super::service;
+use super::settings::Settings;
 use crate::data::Claim;
-use crate::network::{CoordinatorName, block_on, until_stopped};
+use crate::network::{block_on, until_stopped};
 use crate::{Global, identity, local, show};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
-use depx_protocol::Limits;
-use depx_transport::BlobStore;
+use sd_notify::NotifyState;
 use serde_json::json;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
-/// Offer this machine to a coordinator.
+/// Serve coordinators until told to stop.
 #[derive(clap::Args)]
-pub(crate) struct NodeArgs {
-    /// The coordinator, as it prints itself when it starts
-    #[arg(long, env = "DEPX_COORDINATOR", value_name = "0xADDRESS@HOST:PORT")]
-    coordinator: CoordinatorName,
-    /// Where its key, blobs and journal are kept [default: HOME/node]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// GiB that blobs may take on the disk; what was used the longest ago goes first
-    #[arg(long, value_name = "N", default_value_t = BlobStore::QUOTA >> 30, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
-    blob_quota: u64,
-    /// Jobs executed at a time [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_SLOTS))]
-    slots: Option<u32>,
-    /// Execute jobs also where this machine lacks a layer of isolation, such as cgroups or Landlock
-    #[arg(long)]
-    allow_weak_sandbox: bool,
-    /// Seconds of processor time for compiling one module; what takes longer is given up
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    compile_seconds: u64,
-    /// MiB of memory for compiling one module
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
-    compile_memory: u64,
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    place: Place,
     /// Misbehave on purpose, to see that it is caught
     #[arg(long, value_enum, value_name = "HOW")]
     inject_fault: Option<FaultName>,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     follow_stdin: bool,
+    // Last, since the options that follow would come under the heading of its limits.
+    #[command(flatten)]
+    settings: Settings,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy)]
-pub(crate) enum FaultName {
+enum FaultName {
     /// Sign a result with other output than the honest one
     WrongOutput,
 }
 
-/// More than any machine has cores. Each slot reserves 8 GiB of address space, of which 128 TiB can be had.
-const MAX_SLOTS: i64 = 1024;
-
-/// The most that one job may ask of a node: an hour of one core, all memory that a module can address.
-const LIMITS: Limits = Limits {
-    fuel: 10_000_000_000_000,
-    memory_pages: 65536,
-    table_elements: 10_000_000,
-    output_bytes: 1 << 30,
-    log_bytes: 16 << 20,
-    files: 100_000,
-    file_bytes: 1 << 30,
-    wall_ms: 3_600_000,
-};
-
-pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
-    let data = args.data.unwrap_or_else(|| global.home.join("node"));
+pub(super) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
+    let data = args.place.data(global);
+    let config = args.place.config(global)?;
+    let settings = if config.is_empty() { args.settings } else { Settings::of_process(&config)? };
+    ensure!(
+        !settings.coordinators.is_empty(),
+        "no coordinator is named; give --coordinator 0xADDRESS@HOST:PORT, or set coordinators in the configuration file"
+    );
+    let found = settings.coordinators.iter().map(|name| anyhow::Ok((name.resolve()?, name.address)));
+    let coordinators = found.collect::<Result<Vec<_>>>()?;
     let _claim = Claim::on(&data, "node")?;
-    let key = identity::load_or_make(&data.join("key"))?;
+    let key_path = data.join("key");
+    if !key_path.exists() {
+        identity::make(&key_path, None)?;
+    }
+    let key = identity::load(&key_path, || passphrase::existing(settings.passphrase_file.as_deref()))?;
     let cores = std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX));
-    let slots = args.slots.unwrap_or(cores);
-    let limits =
-        local::CompileLimits { time: Duration::from_secs(args.compile_seconds), memory: args.compile_memory << 20 };
-    let workers = local::workers(global, &data, limits, args.allow_weak_sandbox)?;
+    let slots = if settings.slots == 0 { cores } else { settings.slots };
+    let workers = local::workers(global, &data, settings.compile_limits(), settings.allow_weak_sandbox)?;
     let config = NodeConfig {
         data,
-        blob_quota: args.blob_quota << 30,
-        coordinators: vec![(args.coordinator.resolve()?, args.coordinator.address)],
+        blob_quota: settings.blob_quota << 30,
+        coordinators,
         slots,
-        limits: LIMITS,
+        limits: settings.limits.limits(),
         fault: args.inject_fault.map(|FaultName::WrongOutput| InjectedFault::WrongOutput),
     };
     let (events, node, profiles) = (global.clone(), key.address(), workers.profiles());
@@ -92,7 +72,15 @@ pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
             format!("node {node}: {slots} slot(s), execution profiles {}", offered.join(", "))
         });
         let node = Node::new(config, key, workers, profiles, move |event| tell(&events, &event))?;
-        node.run(stopped).await.context("the node cannot serve this coordinator")?;
+        service::tell(NotifyState::Ready);
+        let stopping = async {
+            stopped.await;
+            service::tell(NotifyState::Stopping);
+        };
+        tokio::select! {
+            served = node.run(stopping) => served.context("the node cannot serve this coordinator")?,
+            never = service::keep_alive() => match never {},
+        }
         Ok(ExitCode::SUCCESS)
     })
 }

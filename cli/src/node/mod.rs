@@ -1,0 +1,75 @@
+//! `depx node`.
+
+mod config;
+mod init;
+mod passphrase;
+mod run;
+mod service;
+mod settings;
+mod survey;
+
+use crate::Global;
+use anyhow::Result;
+use config::Config;
+pub(crate) use settings::Settings;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Offer this machine to coordinators.
+#[derive(clap::Args)]
+pub(crate) struct NodeArgs {
+    #[command(subcommand)]
+    command: NodeCommand,
+}
+
+#[derive(clap::Subcommand)]
+enum NodeCommand {
+    /// Make a key and a configuration file, and look at what this machine has
+    ///
+    /// What is there already is kept as it is.
+    Init(init::InitArgs),
+    /// Serve coordinators until told to stop
+    ///
+    /// Each option but --data, --config and --inject-fault is also a key of the configuration file, with `_` for `-`. What is said
+    /// on the command line comes before the environment, and that before the file.
+    Run(run::RunArgs),
+}
+
+/// Where a node keeps what it has.
+#[derive(clap::Args)]
+pub(crate) struct Place {
+    /// Where its key, configuration, blobs and journal are kept [default: HOME/node]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Its configuration file [default: DATA/config.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Place {
+    /// The data directory.
+    pub(crate) fn data(&self, global: &Global) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| global.home.join("node"))
+    }
+
+    /// The configuration file, wherever it is or would be.
+    pub(crate) fn config_path(&self, global: &Global) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| self.data(global).join("config.toml"))
+    }
+
+    /// What the configuration file says. One that was named must be there.
+    pub(crate) fn config(&self, global: &Global) -> Result<Config> {
+        let path = self.config_path(global);
+        if self.config.is_none() && !path.exists() {
+            return Ok(Config::default());
+        }
+        Config::read(&path)
+    }
+}
+
+pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
+    match args.command {
+        NodeCommand::Init(args) => init::init(global, &args),
+        NodeCommand::Run(args) => run::run(global, args),
+    }
+}
