@@ -186,16 +186,17 @@ async fn admit(
     signed: &SignedJobSpec,
     send: &mut SendStream,
 ) -> Result<Option<Vec<Pin>>, SubmitError> {
+    if let Some(over) = shared.journal.outcome(job)? {
+        return Ok(jobs::recall(shared, live, over).await.map(|()| None)?);
+    }
     let spec = &signed.spec;
     let now_ms = unix_ms();
     let off_ms = now_ms.abs_diff(spec.created_ms);
-    let stale = off_ms > REPLAY_WINDOW_MS;
-    if stale || !shared.seen.note(job, spec.created_ms.saturating_add(REPLAY_WINDOW_MS + 1), now_ms) {
-        return match shared.journal.outcome(job)? {
-            Some(over) => Ok(jobs::recall(shared, live, over).await.map(|()| None)?),
-            None if stale => Err(SubmitError::Window(off_ms)),
-            None => Err(SubmitError::Replayed),
-        };
+    if off_ms > REPLAY_WINDOW_MS {
+        return Err(SubmitError::Window(off_ms));
+    }
+    if !shared.seen.note(job, spec.created_ms.saturating_add(REPLAY_WINDOW_MS + 1), now_ms) {
+        return Err(SubmitError::Replayed);
     }
     let mut named = HashSet::new();
     let blobs: Vec<Blob> = spec.blobs().filter(|blob| named.insert(**blob)).copied().collect();

@@ -143,8 +143,6 @@ pub(crate) fn resume(shared: &Arc<Shared>) {
     };
     for Unfinished { job, spec, leases } in unfinished {
         let Role::Run(live) = shared.jobs.take(job) else { continue };
-        // Its client may come back when it is over.
-        shared.seen.note(job, u64::MAX, 0);
         let shared = shared.clone();
         tokio::spawn(async move {
             let _pins: Vec<_> = spec.spec.blobs().map(|blob| shared.blobs.pin(blob)).collect();
@@ -201,7 +199,7 @@ pub(crate) async fn run(
         }
     };
     let told = untold.take();
-    match store(shared, live, job, spec, &told, output.clone()).await {
+    match store(shared, live, job, &told, output.clone()).await {
         Ok(pin) => live.is_over(&told, output, pin),
         Err(error) => return fail(shared, live, job, chain(&error)),
     }
@@ -224,7 +222,6 @@ async fn store(
     shared: &Shared,
     live: &LiveJob,
     job: Hash,
-    spec: Arc<SignedJobSpec>,
     told: &[u8],
     output: Bytes,
 ) -> Result<Option<Pin>, StoreError> {
@@ -238,7 +235,7 @@ async fn store(
         (Output::Blob(blob), Some(pin))
     };
     let told = [&live.told().frames[..], told].concat().into();
-    shared.journal.over(job, spec, told, kept).await?;
+    shared.journal.over(job, told, kept).await?;
     Ok(pin)
 }
 

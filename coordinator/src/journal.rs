@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 use depx_journal::{Journal as Database, JournalError, OptionalExtension, Row, SqlResult, Transaction, params};
-use depx_protocol::{Address, Assignment, Blob, Canonical, Hash, SignedJobSpec};
+use depx_protocol::{Assignment, Blob, Canonical, Hash, SignedJobSpec};
 use depx_transport::{Together, chain, unix_ms};
 use minicbor::{Decode, Encode};
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const SCHEMA_VERSION: u32 = 1;
 const SCHEMA: &str = include_str!("journal.sql");
@@ -18,12 +19,17 @@ const RETENTION_MS: u64 = 24 * 3600 * 1000;
 pub(crate) struct Journal {
     database: Arc<Database>,
     entries: Together<Entry, ()>,
+    numbers: Numbers,
 }
+
+/// The row of each job that is on record.
+#[derive(Clone, Default)]
+struct Numbers(Arc<Mutex<HashMap<Hash, u64>>>);
 
 /// Something to remember.
 enum Entry {
     Accepted { job: Hash, spec: Arc<SignedJobSpec>, leases: Vec<Assignment> },
-    Over { job: Hash, spec: Arc<SignedJobSpec>, told: Bytes, output: Output },
+    Over { job: Hash, told: Bytes, output: Output },
     Forgotten { job: Hash },
 }
 
@@ -46,7 +52,6 @@ pub(crate) struct Unfinished {
 /// What came of a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Over {
-    pub(crate) client: Address,
     pub(crate) told: Bytes,
     pub(crate) output: Output,
 }
@@ -68,10 +73,13 @@ impl Journal {
         let database = Arc::new(Database::open(path, SCHEMA_VERSION, SCHEMA)?);
         let before = unix_ms().saturating_sub(RETENTION_MS);
         database.write(|transaction| transaction.execute("DELETE FROM job WHERE over_ms < ?", [before]))?;
-        let writer = database.clone();
+        let numbers = Numbers::default();
+        let (recorded, next) = database.write(recorded)?;
+        numbers.lock().extend(recorded);
+        let writer = Mutex::new(Writer { database: database.clone(), numbers: numbers.clone(), next });
         let write = move |entries: Vec<Entry>| {
-            let write = |transaction: &Transaction<'_>| entries.iter().try_for_each(|entry| entry.write(transaction));
-            match writer.write(write) {
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            match writer.write(&entries) {
                 Ok(()) => vec![(); entries.len()],
                 Err(error) => {
                     tracing::error!(error = chain(&error), "the journal was not written");
@@ -79,7 +87,7 @@ impl Journal {
                 }
             }
         };
-        Ok(Self { database, entries: Together::new(write) })
+        Ok(Self { database, entries: Together::new(write), numbers })
     }
 
     /// A job is accepted, and these leases of it are.
@@ -93,14 +101,8 @@ impl Journal {
     }
 
     /// A job is over; this its client is told, if need be again.
-    pub(crate) async fn over(
-        &self,
-        job: Hash,
-        spec: Arc<SignedJobSpec>,
-        told: Bytes,
-        output: Output,
-    ) -> Result<(), Unwritten> {
-        self.entries.ask(Entry::Over { job, spec, told, output }).await.ok_or(Unwritten)
+    pub(crate) async fn over(&self, job: Hash, told: Bytes, output: Output) -> Result<(), Unwritten> {
+        self.entries.ask(Entry::Over { job, told, output }).await.ok_or(Unwritten)
     }
 
     /// The client has everything, or does not want it any more. Written soon; nobody waits for it.
@@ -110,8 +112,9 @@ impl Journal {
 
     /// What came of a job.
     pub(crate) fn outcome(&self, job: Hash) -> Result<Option<Over>, JournalError> {
-        let select = "SELECT client, told, output, blob, length FROM job WHERE id = ? AND told IS NOT NULL";
-        self.database.write(|transaction| transaction.prepare_cached(select)?.query_row([job.0], over).optional())
+        let Some(number) = self.numbers.lock().get(&job).copied() else { return Ok(None) };
+        let select = "SELECT told, output, blob, length FROM job WHERE number = ? AND told IS NOT NULL";
+        self.database.write(|transaction| transaction.prepare_cached(select)?.query_row([number], over).optional())
     }
 
     /// The jobs that are not over.
@@ -130,53 +133,117 @@ impl Journal {
         })
     }
 
-    /// The jobs that are over, and the blobs with their outputs.
-    pub(crate) fn outcomes(&self) -> Result<Vec<(Hash, Option<Blob>)>, JournalError> {
+    /// The blobs with outputs that clients do not have yet.
+    pub(crate) fn outputs(&self) -> Result<Vec<Blob>, JournalError> {
         self.database.write(|transaction| {
-            let mut jobs = transaction.prepare("SELECT id, blob, length FROM job WHERE told IS NOT NULL")?;
-            let read = jobs.query_map([], |row| {
-                let blob = row.get::<_, Option<[u8; 32]>>(1)?.zip(row.get(2)?);
-                Ok((Hash(row.get(0)?), blob.map(|(hash, len)| Blob { hash: Hash(hash), len })))
-            })?;
-            read.collect()
+            let mut outputs = transaction.prepare("SELECT blob, length FROM job WHERE blob IS NOT NULL")?;
+            outputs.query_map([], |row| Ok(Blob { hash: Hash(row.get(0)?), len: row.get(1)? }))?.collect()
         })
     }
 }
 
 fn over(row: &Row<'_>) -> SqlResult<Over> {
-    let output = match row.get::<_, Option<[u8; 32]>>(3)? {
-        Some(hash) => Output::Blob(Blob { hash: Hash(hash), len: row.get(4)? }),
-        None => Output::Inline(row.get::<_, Vec<u8>>(2)?.into()),
+    let output = match row.get::<_, Option<[u8; 32]>>(2)? {
+        Some(hash) => Output::Blob(Blob { hash: Hash(hash), len: row.get(3)? }),
+        None => Output::Inline(row.get::<_, Vec<u8>>(1)?.into()),
     };
-    Ok(Over { client: Address(row.get(0)?), told: row.get::<_, Vec<u8>>(1)?.into(), output })
+    Ok(Over { told: row.get::<_, Vec<u8>>(0)?.into(), output })
 }
 
-const ACCEPT: &str = "INSERT INTO job (id, client, spec, leases) VALUES (?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET leases = excluded.leases";
-const OVER: &str =
-    "INSERT INTO job (id, client, spec, told, output, blob, length, over_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET leases = NULL, told = excluded.told, output = excluded.output, blob = excluded.blob,
-    length = excluded.length, over_ms = excluded.over_ms";
+/// Writes entries, one group after the other.
+struct Writer {
+    database: Arc<Database>,
+    numbers: Numbers,
+    /// The next job's.
+    next: u64,
+}
+
+impl Writer {
+    fn write(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
+        let mut next = self.next;
+        let mut numbers = self.numbers.lock();
+        let written = self.database.write(|transaction| {
+            entries.iter().try_for_each(|entry| {
+                let known = numbers.get(entry.job()).copied();
+                entry.write(transaction, known.unwrap_or(next), known.is_some())?;
+                if known.is_none() {
+                    // Taken back below if nothing is written.
+                    numbers.insert(*entry.job(), next);
+                    next += 1;
+                }
+                Ok(())
+            })
+        });
+        match &written {
+            Ok(()) => {
+                for entry in entries.iter().filter(|entry| matches!(entry, Entry::Forgotten { .. })) {
+                    numbers.remove(entry.job());
+                }
+                self.next = next;
+            }
+            Err(_) => numbers.retain(|_, number| *number < self.next),
+        }
+        written
+    }
+}
+
+impl Numbers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Hash, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The numbers of all jobs on record, and the next one's.
+fn recorded(transaction: &Transaction<'_>) -> SqlResult<(Vec<(Hash, u64)>, u64)> {
+    let mut jobs = transaction.prepare("SELECT id, number FROM job")?;
+    let jobs: Vec<_> = jobs.query_map([], |row| Ok((Hash(row.get(0)?), row.get(1)?)))?.collect::<SqlResult<_>>()?;
+    let next = jobs.iter().map(|(_, number)| number + 1).max().unwrap_or(1);
+    Ok((jobs, next))
+}
+
+const ACCEPT: &str = "INSERT INTO job (number, id, spec, leases) VALUES (?, ?, ?, ?)";
+const LEASE: &str = "UPDATE job SET leases = ? WHERE number = ?";
+const ALREADY_OVER: &str =
+    "INSERT INTO job (number, id, told, output, blob, length, over_ms) VALUES (?, ?, ?, ?, ?, ?, ?)";
+const OVER: &str = "UPDATE job SET spec = NULL, leases = NULL, told = ?, output = ?, blob = ?, length = ?, over_ms = ?
+    WHERE number = ?";
+const FORGET: &str = "DELETE FROM job WHERE number = ?";
 
 impl Entry {
-    fn write(&self, transaction: &Transaction<'_>) -> SqlResult<()> {
+    fn job(&self) -> &Hash {
+        let (Self::Accepted { job, .. } | Self::Over { job, .. } | Self::Forgotten { job }) = self;
+        job
+    }
+
+    fn write(&self, transaction: &Transaction<'_>, number: u64, on_record: bool) -> SqlResult<()> {
         match self {
             Self::Accepted { job, spec, leases } => {
                 let leases = Leases(leases.clone()).to_bytes();
-                let values = params![job.0, spec.spec.client.0, spec.to_bytes(), leases];
-                transaction.prepare_cached(ACCEPT)?.execute(values)
+                if on_record {
+                    transaction.prepare_cached(LEASE)?.execute(params![leases, number])
+                } else {
+                    transaction.prepare_cached(ACCEPT)?.execute(params![number, job.0, spec.to_bytes(), leases])
+                }
             }
-            Self::Over { job, spec, told, output } => {
+            Self::Over { job, told, output } => {
                 let (inline, blob, length) = match output {
                     Output::Inline(content) => (Some(&content[..]), None, None),
                     Output::Blob(blob) => (None, Some(blob.hash.0), Some(blob.len)),
                 };
-                let (client, spec) = (spec.spec.client.0, spec.to_bytes());
-                let values = params![job.0, client, spec, &told[..], inline, blob, length, unix_ms()];
-                transaction.prepare_cached(OVER)?.execute(values)
+                let (told, over_ms) = (&told[..], unix_ms());
+                if on_record {
+                    let values = params![told, inline, blob, length, over_ms, number];
+                    transaction.prepare_cached(OVER)?.execute(values)
+                } else {
+                    let values = params![number, job.0, told, inline, blob, length, over_ms];
+                    transaction.prepare_cached(ALREADY_OVER)?.execute(values)
+                }
             }
-            Self::Forgotten { job } => transaction.prepare_cached("DELETE FROM job WHERE id = ?")?.execute([job.0]),
+            Self::Forgotten { .. } => transaction.prepare_cached(FORGET)?.execute([number]),
         }
         .map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,20 +153,16 @@ impl Coordinator {
         let address = endpoint.local_addr().map_err(CoordinatorError::Address)?;
         let blobs = BlobStore::open(config.data.join("blobs"), config.blob_quota)?;
         let journal = Journal::open(config.data.join("journal.db"))?;
-        let (seen, outcomes) = (Seen::default(), journal.outcomes()?);
-        for (job, _) in &outcomes {
-            seen.note(*job, u64::MAX, 0);
-        }
         let shared = Shared {
             config,
             assignments: signer(key.clone()),
             key,
-            _outputs: outcomes.iter().filter_map(|(_, output)| Some(blobs.pin(output.as_ref()?))).collect(),
+            _outputs: journal.outputs()?.iter().map(|output| blobs.pin(output)).collect(),
             blobs,
             nodes: Nodes::default(),
             journal,
             jobs: Jobs::default(),
-            seen,
+            seen: Seen::default(),
             events: Box::new(events),
         };
         Ok(Self { endpoint, address, shared: Arc::new(shared) })

@@ -13,8 +13,9 @@ use depx_protocol::{
     VERSION, sign_batch,
 };
 use depx_transport::{Together, chain, random, unix_ms};
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const SCHEMA_VERSION: u32 = 1;
 const SCHEMA: &str = include_str!("journal.sql");
@@ -31,13 +32,26 @@ pub(crate) const ACKNOWLEDGED: &str = "acknowledged";
 pub(crate) struct Journal {
     database: Arc<Database>,
     entries: Together<Entry, Written>,
+    numbers: Numbers,
 }
+
+/// The row of each lease that is on record.
+#[derive(Clone, Default)]
+struct Numbers(Arc<Mutex<HashMap<LeaseId, u64>>>);
 
 /// Something to remember.
 enum Entry {
-    Accepted { assignment: Box<Assignment>, accepted_ms: u64 },
+    Accepted {
+        assignment: Box<Assignment>,
+        accepted_ms: u64,
+    },
     Proven(Box<Proof>),
-    Ended { assignment: Box<Assignment>, outcome: String },
+    /// Of a lease that is on record.
+    GivenUp(LeaseId),
+    Ended {
+        assignment: Box<Assignment>,
+        outcome: String,
+    },
 }
 
 /// What a receipt is made of.
@@ -98,7 +112,11 @@ impl Journal {
         let database = Arc::new(Database::open(path, SCHEMA_VERSION, SCHEMA)?);
         let boot = boot();
         let head = database.lasting(|transaction| Head::resume(transaction, &boot))?;
-        let writer = Mutex::new(Writer { database: database.clone(), head, boot, key, ended: 0 });
+        let numbers = Numbers::default();
+        let (recorded, next) = database.write(recorded)?;
+        numbers.lock().extend(recorded);
+        let writer = Writer { database: database.clone(), head, boot, key, numbers: numbers.clone(), next, ended: 0 };
+        let writer = Mutex::new(writer);
         let write = move |entries| {
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
             writer.write(entries).unwrap_or_else(|error| {
@@ -106,7 +124,7 @@ impl Journal {
                 Vec::new()
             })
         };
-        Ok(Self { database, entries: Together::new(write) })
+        Ok(Self { database, entries: Together::new(write), numbers })
     }
 
     /// A lease is taken. Only then may the coordinator hear so.
@@ -130,30 +148,18 @@ impl Journal {
 
     /// What is known of a lease.
     pub(crate) fn known(&self, assignment: &Assignment) -> Result<Known, JournalError> {
-        self.database.write(|transaction| known(transaction, assignment))
+        let Some(number) = self.numbers.lock().get(&assignment.lease).copied() else { return Ok(Known::New) };
+        self.database.write(|transaction| known(transaction, assignment, number))
     }
 
     /// Gives up the leases of `coordinator` that have not ended, but for those that `kept` says.
     pub(crate) fn give_up(&self, coordinator: Address, kept: impl Fn(&LeaseId) -> bool) -> Result<(), JournalError> {
-        let ended_ms = unix_ms();
-        self.database.write(|transaction| {
-            let mut open =
-                transaction.prepare_cached("SELECT id FROM lease WHERE coordinator = ? AND outcome IS NULL")?;
-            let open =
-                open.query_map([coordinator.0], |row| Ok(LeaseId(row.get(0)?)))?.collect::<SqlResult<Vec<_>>>()?;
-            let mut given_up = transaction.prepare_cached(GIVE_UP)?;
-            open.iter().filter(|lease| !kept(lease)).try_for_each(|lease| {
-                given_up.execute(params!["given up by the coordinator", ended_ms, lease.0]).map(drop)
-            })
-        })
-    }
-
-    /// Leases on record: those that were taken by earlier processes of this node.
-    pub(crate) fn leases(&self) -> Result<Vec<LeaseId>, JournalError> {
-        self.database.write(|transaction| {
-            let mut leases = transaction.prepare("SELECT id FROM lease")?;
-            leases.query_map([], |row| Ok(LeaseId(row.get(0)?)))?.collect()
-        })
+        let open = self.database.write(|transaction| {
+            let mut open = transaction.prepare("SELECT id FROM lease WHERE coordinator = ? AND outcome IS NULL")?;
+            open.query_map([coordinator.0], |row| Ok(LeaseId(row.get(0)?)))?.collect::<SqlResult<Vec<_>>>()
+        })?;
+        open.into_iter().filter(|lease| !kept(lease)).for_each(|lease| drop(self.entries.ask(Entry::GivenUp(lease))));
+        Ok(())
     }
 
     /// Blobs with outputs that the coordinators do not have yet.
@@ -171,6 +177,9 @@ struct Writer {
     head: Head,
     boot: String,
     key: SecretKey,
+    numbers: Numbers,
+    /// The next lease's.
+    next: u64,
     /// Leases that have ended since the last look at how many are listed.
     ended: u64,
 }
@@ -188,15 +197,35 @@ impl Writer {
         let mut signed = sign(&linked, &self.key).into_iter();
         let reveals: Vec<_> = entries.iter().map(|entry| Some(entry.proof()?.reveal(signed.next()?))).collect();
         let ended = self.ended + entries.iter().filter(|entry| matches!(entry, Entry::Ended { .. })).count() as u64;
-        self.database.write(|transaction| {
+        let mut next = self.next;
+        let mut numbers = self.numbers.lock();
+        let forgotten = self.database.write(|transaction| {
             if !linked.is_empty() {
                 head.store(transaction, &self.boot)?;
             }
-            if ended > HISTORY_SLACK {
-                transaction.prepare_cached(PRUNE)?.execute([HISTORY])?;
+            for (entry, reveal) in entries.iter().zip(&reveals) {
+                let known = numbers.get(entry.lease()).copied();
+                entry.write(transaction, reveal.as_ref(), known.unwrap_or(next), known.is_some())?;
+                if known.is_none() {
+                    // Taken back below if nothing is written.
+                    numbers.insert(*entry.lease(), next);
+                    next += 1;
+                }
             }
-            entries.iter().zip(&reveals).try_for_each(|(entry, reveal)| entry.write(transaction, reveal.as_ref()))
-        })?;
+            if ended > HISTORY_SLACK { prune(transaction) } else { Ok(Vec::new()) }
+        });
+        let forgotten = match forgotten {
+            Ok(forgotten) => forgotten,
+            Err(error) => {
+                numbers.retain(|_, number| *number < self.next);
+                return Err(error);
+            }
+        };
+        for lease in &forgotten {
+            numbers.remove(lease);
+        }
+        drop(numbers);
+        self.next = next;
         self.head = head;
         self.ended = if ended > HISTORY_SLACK { 0 } else { ended };
         Ok(reveals
@@ -223,67 +252,88 @@ fn sign(linked: &[Linked], key: &SecretKey) -> Vec<(SignedReceipt, [u8; 32])> {
     signed.zip(linked.iter().map(|linked| linked.salt)).collect()
 }
 
-const ACCEPT: &str = "INSERT INTO lease (id, coordinator, job, attempt, accepted_ms) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO NOTHING";
+const INSERT: &str = "INSERT INTO lease (number, id, coordinator, job, attempt, accepted_ms) VALUES (?, ?, ?, ?, ?, ?)";
 const PROVE: &str =
-    "INSERT INTO lease (id, coordinator, job, attempt, accepted_ms, result, sequence, reveal, output, blob, length)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET result = excluded.result,
-    sequence = excluded.sequence, reveal = excluded.reveal, output = excluded.output, blob = excluded.blob,
-    length = excluded.length";
-const END: &str = "INSERT INTO lease (id, coordinator, job, attempt, accepted_ms, outcome, ended_ms)
-    VALUES (?1, ?2, ?3, ?4, ?6, ?5, ?6) ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome,
-    ended_ms = excluded.ended_ms, reveal = NULL, output = NULL, blob = NULL, length = NULL";
-const GIVE_UP: &str =
-    "UPDATE lease SET outcome = ?, ended_ms = ?, reveal = NULL, output = NULL, blob = NULL, length = NULL
-    WHERE id = ?";
-const PRUNE: &str = "DELETE FROM lease WHERE outcome IS NOT NULL AND number <= (SELECT max(number) FROM lease) - ?";
+    "UPDATE lease SET result = ?, sequence = ?, reveal = ?, output = ?, blob = ?, length = ? WHERE number = ?";
+const END: &str = "UPDATE lease SET outcome = ?, ended_ms = ?, reveal = NULL, output = NULL, blob = NULL, length = NULL
+    WHERE number = ?";
 const KNOWN: &str = "SELECT coordinator = ? AND job = ? AND attempt = ? AND outcome IS NULL, reveal, output, blob
-    FROM lease WHERE id = ?";
+    FROM lease WHERE number = ?";
+const PRUNE: &str = "DELETE FROM lease WHERE outcome IS NOT NULL AND number <= (SELECT max(number) FROM lease) - ?
+    RETURNING id";
+
+/// Forgets the oldest of the leases that have ended; gives which.
+fn prune(transaction: &Transaction<'_>) -> SqlResult<Vec<LeaseId>> {
+    let mut statement = transaction.prepare_cached(PRUNE)?;
+    statement.query_map([HISTORY], |row| Ok(LeaseId(row.get(0)?)))?.collect()
+}
+
+/// The numbers of all leases on record, and the next one's.
+fn recorded(transaction: &Transaction<'_>) -> SqlResult<(Vec<(LeaseId, u64)>, u64)> {
+    let mut leases = transaction.prepare("SELECT id, number FROM lease")?;
+    let leases: Vec<_> =
+        leases.query_map([], |row| Ok((LeaseId(row.get(0)?), row.get(1)?)))?.collect::<SqlResult<_>>()?;
+    let next = leases.iter().map(|(_, number)| number + 1).max().unwrap_or(1);
+    Ok((leases, next))
+}
+
+impl Numbers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<LeaseId, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Entry {
     fn proof(&self) -> Option<&Proof> {
         if let Self::Proven(proof) = self { Some(proof) } else { None }
     }
 
-    fn write(&self, transaction: &Transaction<'_>, reveal: Option<&Reveal>) -> SqlResult<()> {
+    fn lease(&self) -> &LeaseId {
         match self {
-            Self::Accepted { assignment, accepted_ms } => {
-                let Assignment { lease, coordinator, job, attempt, .. } = assignment.as_ref();
-                let values = params![lease.0, coordinator.0, job.0, attempt, accepted_ms];
-                transaction.prepare_cached(ACCEPT)?.execute(values)?;
+            Self::Accepted { assignment, .. } | Self::Ended { assignment, .. } => &assignment.lease,
+            Self::Proven(proof) => &proof.assignment.lease,
+            Self::GivenUp(lease) => lease,
+        }
+    }
+
+    fn write(
+        &self,
+        transaction: &Transaction<'_>,
+        reveal: Option<&Reveal>,
+        number: u64,
+        on_record: bool,
+    ) -> SqlResult<()> {
+        let insert = |assignment: &Assignment, since_ms: u64| {
+            if on_record {
+                return Ok(());
             }
+            let Assignment { lease, coordinator, job, attempt, .. } = assignment;
+            let values = params![number, lease.0, coordinator.0, job.0, attempt, since_ms];
+            transaction.prepare_cached(INSERT)?.execute(values).map(drop)
+        };
+        let end =
+            |outcome: &str| transaction.prepare_cached(END)?.execute(params![outcome, unix_ms(), number]).map(drop);
+        match self {
+            Self::Accepted { assignment, accepted_ms } => insert(assignment, *accepted_ms),
             Self::Proven(proof) => {
-                let Assignment { lease, coordinator, job, attempt, .. } = &proof.assignment;
+                insert(&proof.assignment, proof.started_ms)?;
                 let (inline, blob) = match &proof.output {
                     Output::Inline(content) => (Some(&content[..]), None),
                     Output::Blob(blob) => (None, Some(blob.hash.0)),
                 };
+                let length = blob.map(|_| proof.output_len);
                 let body = reveal.map(|reveal| &reveal.receipt.body);
                 let (result, sequence) = (body.map(|body| body.result.0), body.map(|body| body.sequence));
-                let (started_ms, reveal) = (proof.started_ms, reveal.map(Canonical::to_bytes));
-                let length = blob.map(|_| proof.output_len);
-                let values = params![
-                    lease.0,
-                    coordinator.0,
-                    job.0,
-                    attempt,
-                    started_ms,
-                    result,
-                    sequence,
-                    reveal,
-                    inline,
-                    blob,
-                    length
-                ];
-                transaction.prepare_cached(PROVE)?.execute(values)?;
+                let reveal = reveal.map(Canonical::to_bytes);
+                let values = params![result, sequence, reveal, inline, blob, length, number];
+                transaction.prepare_cached(PROVE)?.execute(values).map(drop)
             }
+            Self::GivenUp(_) => end("given up by the coordinator"),
             Self::Ended { assignment, outcome } => {
-                let Assignment { lease, coordinator, job, attempt, .. } = assignment.as_ref();
-                let values = params![lease.0, coordinator.0, job.0, attempt, outcome, unix_ms()];
-                transaction.prepare_cached(END)?.execute(values)?;
+                insert(assignment, unix_ms())?;
+                end(outcome)
             }
         }
-        Ok(())
     }
 }
 
@@ -293,10 +343,10 @@ impl Proof {
     }
 }
 
-fn known(transaction: &Transaction<'_>, assignment: &Assignment) -> SqlResult<Known> {
-    let Assignment { lease, coordinator, job, attempt, .. } = assignment;
+fn known(transaction: &Transaction<'_>, assignment: &Assignment, number: u64) -> SqlResult<Known> {
+    let Assignment { coordinator, job, attempt, .. } = assignment;
     let mut statement = transaction.prepare_cached(KNOWN)?;
-    let found = statement.query_row(params![coordinator.0, job.0, attempt, lease.0], |row| {
+    let found = statement.query_row(params![coordinator.0, job.0, attempt, number], |row| {
         // Another coordinator, or another job, has nothing to ask here.
         if !row.get::<_, bool>(0)? {
             return Ok(Known::Ended);

@@ -8,10 +8,11 @@ CREATE TABLE chain (
 );
 
 -- A lease that was taken. It has a result once it was executed, and an outcome once it is over; between the two, what the coordinator
--- is to get: the encoded `Reveal`, and the output or the name of the blob with it.
+-- is to get: the encoded `Reveal`, and the output or the name of the blob with it. There are no indexes, which would cost more than all else:
+-- the program knows the number of every lease.
 CREATE TABLE lease (
     number INTEGER PRIMARY KEY,
-    id BLOB NOT NULL UNIQUE,
+    id BLOB NOT NULL,
     coordinator BLOB NOT NULL,
     job BLOB NOT NULL,
     attempt INTEGER NOT NULL,
@@ -25,4 +26,3 @@ CREATE TABLE lease (
     ended_ms INTEGER,
     outcome TEXT
 );
-CREATE INDEX open_lease ON lease (coordinator) WHERE outcome IS NULL;

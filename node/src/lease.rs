@@ -219,12 +219,10 @@ async fn admit(session: &Session, offer: &Offer) -> Result<Admitted, Refusal> {
         Role::Follow(lease) => return Ok(Admitted::Follow(lease)),
         Role::Execute(lease) => Owner { lease, shared: shared.clone() },
     };
-    if !shared.seen.note(assignment.lease, assignment.expires_ms, now_ms) {
-        match recall(shared, &owner).await? {
-            Recalled::Unfinished => {}
-            Recalled::Signed(signed) => return Ok(Admitted::Tell(owner, signed)),
-            Recalled::Ended => return Err(replayed()),
-        }
+    match recall(shared, &owner).await? {
+        Recalled::Unfinished => {}
+        Recalled::Signed(signed) => return Ok(Admitted::Tell(owner, signed)),
+        Recalled::Ended => return Err(replayed()),
     }
     let busy = || Refusal(RefuseReason::Busy, "all slots and the queue are full; try another node".into());
     let permit = session.coordinator.admitted.clone().try_acquire_owned().map_err(|_| busy())?;

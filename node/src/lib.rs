@@ -17,9 +17,9 @@ pub use fault::InjectedFault;
 
 use blobs::BlobCache;
 use depx_protocol::wire::{ALPN_NODE, Capabilities};
-use depx_protocol::{Address, DeterminismClass, Hash, LeaseId, Limits, SecretKey};
+use depx_protocol::{Address, DeterminismClass, Hash, Limits, SecretKey};
 use depx_runtime::{HostFault, Worker, WorkerLauncher};
-use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, Pin, Seen, chain, client_endpoint};
+use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, Pin, chain, client_endpoint};
 use journal::Journal;
 use leases::Leases;
 use quinn::VarInt;
@@ -139,8 +139,6 @@ struct Shared {
     /// Where leases are executed.
     executing: Slots,
     vitals: Vitals,
-    /// Leases that were offered.
-    seen: Seen<LeaseId>,
     /// Outputs that no coordinator has yet, from before this start.
     _outputs: Vec<Pin>,
     events: Box<dyn Fn(NodeEvent) + Send + Sync>,
@@ -170,10 +168,6 @@ impl Node {
         }
         let store = BlobStore::open(config.data.join("blobs"), config.blob_quota)?;
         let journal = Journal::open(config.data.join("journal.db"), key.clone())?;
-        let seen = Seen::default();
-        for lease in journal.leases()? {
-            seen.note(lease, u64::MAX, 0);
-        }
         let slots = config.slots.max(1);
         let shared = Shared {
             key,
@@ -186,7 +180,6 @@ impl Node {
             leases: Leases::default(),
             executing: Slots::start(slots, named.len()).map_err(NodeError::Slots)?,
             vitals: Vitals::default(),
-            seen,
             events: Box::new(events),
             config: NodeConfig { slots, ..config },
         };

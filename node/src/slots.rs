@@ -149,6 +149,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn queues_take_turns_however_long_they_are() {
+        let slots = Arc::new(Slots::start(1, 3).unwrap());
+        let gate = Arc::new(Barrier::new(2));
+        let (first, held) = (slots.clone(), gate.clone());
+        let running = tokio::spawn(async move { first.run(2, move || held.wait().is_leader()).await });
+        while slots.busy() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let order = Arc::new(Mutex::new(Vec::new()));
+        // The first coordinator has six jobs before the second and the third have two each.
+        let queues = [0, 0, 0, 0, 0, 0, 1, 1, 2, 2];
+        let tasks: Vec<_> = queues
+            .into_iter()
+            .map(|queue| {
+                let (slots, order) = (slots.clone(), order.clone());
+                Box::pin(async move { slots.run(queue, move || order.lock().unwrap().push(queue)).await })
+            })
+            .collect();
+        let all = tokio::spawn(async move {
+            let mut waiting = tokio::task::JoinSet::new();
+            tasks.into_iter().for_each(|task| drop(waiting.spawn(task)));
+            waiting.join_all().await
+        });
+        while slots.queued() < 10 {
+            tokio::task::yield_now().await;
+        }
+        gate.wait();
+        assert!(running.await.unwrap().is_some());
+        assert!(all.await.unwrap().iter().all(Option::is_some));
+        assert_eq!(*order.lock().unwrap(), [0, 1, 2, 0, 1, 2, 0, 0, 0, 0]);
+    }
+
+    #[tokio::test]
     async fn what_nobody_waits_for_is_not_begun() {
         let slots = Arc::new(Slots::start(1, 1).unwrap());
         let barrier = Arc::new(Barrier::new(2));

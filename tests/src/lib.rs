@@ -7,7 +7,7 @@ pub use relay::{Conditions, Relay};
 use bytes::Bytes;
 use depx_client::Client;
 use depx_coordinator::{Coordinator, CoordinatorConfig, CoordinatorEvent};
-use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
+use depx_node::{Node, NodeConfig, NodeEvent};
 use depx_protocol::{
     Blob, Consistency, DeterminismClass, Hash, HostCallLog, ItemLeaf, ItemOutput, JobInput, JobOutput, JobSpec, Limits,
     Program, SecretKey, Settlement, Status, VERSION, merkle,
@@ -151,16 +151,22 @@ impl TestCoordinator {
 
     /// Starts one at a given address.
     pub fn start_at(listen: SocketAddr) -> Self {
-        Self::start_with(listen, Duration::from_millis(500), RESUME)
+        Self::start_with(1, listen, Duration::from_millis(500), RESUME)
+    }
+
+    /// Starts one with another key on a free port.
+    pub fn start_as(number: u8) -> Self {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::start_with(number, listen, Duration::from_millis(500), RESUME)
     }
 
     /// Starts one on a free port that hears and waits for nodes as long as one in earnest.
     pub fn start_in_earnest() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self::start_with(listen, CoordinatorConfig::HEARTBEAT, CoordinatorConfig::RESUME)
+        Self::start_with(1, listen, CoordinatorConfig::HEARTBEAT, CoordinatorConfig::RESUME)
     }
 
-    fn start_with(listen: SocketAddr, heartbeat: Duration, resume: Duration) -> Self {
+    fn start_with(number: u8, listen: SocketAddr, heartbeat: Duration, resume: Duration) -> Self {
         let data = TempDir::new().expect("a temporary directory");
         let config = CoordinatorConfig {
             data: data.path().to_owned(),
@@ -172,11 +178,12 @@ impl TestCoordinator {
             settlement: Settlement::default(),
         };
         let (tell, events) = mpsc::unbounded_channel();
-        let coordinator = Coordinator::bind(config, key(1), move |event| drop(tell.send(event))).expect("it binds");
+        let coordinator =
+            Coordinator::bind(config, key(number), move |event| drop(tell.send(event))).expect("it binds");
         let address = coordinator.local_address();
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(coordinator.run(async { drop(stopped.await) }));
-        Self { key: key(1), address, events, stop: Some(stop), task, _data: data }
+        Self { key: key(number), address, events, stop: Some(stop), task, _data: data }
     }
 
     /// The next event that `wanted` accepts.
@@ -211,7 +218,7 @@ pub struct TestNode {
 impl TestNode {
     /// Starts one and waits until it is connected.
     pub async fn start(number: u8, coordinator: SocketAddr, behaviour: Behaviour) -> Self {
-        let mut node = Self::start_with(number, coordinator, behaviour, Limits::DEFAULT, None);
+        let mut node = Self::start_with(number, coordinator, behaviour, |_| ());
         node.event(|event| matches!(event, NodeEvent::Connected { .. }).then_some(())).await;
         node
     }
@@ -221,11 +228,10 @@ impl TestNode {
         number: u8,
         coordinator: SocketAddr,
         behaviour: Behaviour,
-        limits: Limits,
-        fault: Option<InjectedFault>,
+        choose: impl FnOnce(&mut NodeConfig),
     ) -> Self {
         let data = TempDir::new().expect("a temporary directory");
-        Self::start_in(data, number, coordinator, behaviour, limits, fault)
+        Self::start_in(data, number, coordinator, behaviour, choose)
     }
 
     /// Starts one that finds what an earlier one left.
@@ -234,17 +240,17 @@ impl TestNode {
         number: u8,
         coordinator: SocketAddr,
         behaviour: Behaviour,
-        limits: Limits,
-        fault: Option<InjectedFault>,
+        choose: impl FnOnce(&mut NodeConfig),
     ) -> Self {
-        let config = NodeConfig {
+        let mut config = NodeConfig {
             data: data.path().to_owned(),
             blob_quota: BlobStore::QUOTA,
             coordinators: vec![(coordinator, key(1).address())],
             slots: 2,
-            limits,
-            fault,
+            limits: Limits::DEFAULT,
+            fault: None,
         };
+        choose(&mut config);
         let (tell, events) = mpsc::unbounded_channel();
         let profiles = vec![(DeterminismClass::Exact, PROFILE)];
         let key = key(number);

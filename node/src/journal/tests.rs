@@ -122,12 +122,14 @@ async fn how_far_a_lease_is_is_known_after_a_kill() {
     assert!(matches!(known(4), Known::Ended));
     assert!(matches!(known(5), Known::Ended));
     assert_eq!(journal.outputs().unwrap(), [blob]);
-    assert_eq!(journal.leases().unwrap().len(), 6);
+    assert_eq!(journal.numbers.lock().len(), 6);
 
     let other = Assignment { coordinator: key().address(), ..assignment(2) };
     assert!(matches!(journal.known(&other).unwrap(), Known::Ended), "a lease is its coordinator's alone");
 
     journal.give_up(coordinator(), |lease| *lease == LeaseId([2; 16])).unwrap();
+    // After what was asked before.
+    journal.accepted(&assignment(7)).await.unwrap();
     assert!(matches!(known(1), Known::Ended));
     assert!(matches!(known(2), Known::Signed(..)));
     assert!(journal.outputs().unwrap().is_empty());
@@ -151,10 +153,13 @@ async fn what_is_over_is_listed_for_a_while() {
         }
     }
     assert!(last.unwrap().await.is_some());
-    let listed = journal.leases().unwrap();
+    let (listed, _) = journal.database.write(recorded).unwrap();
     let most = usize::try_from(HISTORY + 2 * HISTORY_SLACK).unwrap();
     assert!((most / 2..most).contains(&listed.len()), "{} are listed", listed.len());
-    assert!(listed.contains(&LeaseId([0; 16])), "what is not over is not forgotten");
+    let numbers = journal.numbers.lock();
+    assert_eq!(numbers.len(), listed.len());
+    assert!(listed.iter().all(|(lease, number)| numbers.get(lease) == Some(number)));
+    assert!(numbers.contains_key(&LeaseId([0; 16])), "what is not over is not forgotten");
 }
 
 #[tokio::test]

@@ -323,7 +323,7 @@ async fn a_client_cannot_pose_as_a_node_nor_reuse_a_proof() {
 #[tokio::test]
 async fn a_node_does_not_serve_somebody_else_at_its_coordinators_address() {
     let puppeteer = Puppeteer::start();
-    let node = TestNode::start_with(10, puppeteer.address, Behaviour::Echo, depx_protocol::Limits::DEFAULT, None);
+    let node = TestNode::start_with(10, puppeteer.address, Behaviour::Echo, |_| ());
     let incoming = timeout(PATIENCE, puppeteer.endpoint.accept()).await.expect("in time").expect("it is open");
     let connection = incoming.await.expect("the handshake succeeds");
     let _guest = greet(connection, &key(5), Duration::from_secs(1)).await.expect("the node greets");

@@ -1,10 +1,10 @@
 //! Jobs through a coordinator and nodes, over real QUIC.
 
-use depx_client::{Completed, JobEvent};
+use depx_client::{Client, Completed, JobEvent};
 use depx_coordinator::CoordinatorEvent;
-use depx_node::{InjectedFault, NodeEvent};
+use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
 use depx_protocol::{Address, Consistency, Limits, SecretKey};
-use depx_tests::{Behaviour, PATIENCE, TestCoordinator, TestNode, chain, echo_job, key};
+use depx_tests::{Behaviour, PATIENCE, StandIn, TestCoordinator, TestNode, chain, echo_job, key};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -114,7 +114,7 @@ async fn without_a_majority_there_is_no_result() {
 async fn an_injected_fault_is_caught_and_named() {
     let coordinator = TestCoordinator::start();
     let lie = Some(InjectedFault::WrongOutput);
-    let mut liar = TestNode::start_with(10, coordinator.address, Echo, Limits::DEFAULT, lie);
+    let mut liar = TestNode::start_with(10, coordinator.address, Echo, |config| config.fault = lie);
     liar.event(|event| matches!(event, NodeEvent::Connected { .. }).then_some(())).await;
     let _honest = TestNode::start(11, coordinator.address, Echo).await;
     let late = TestNode::start(12, coordinator.address, Echo);
@@ -176,6 +176,69 @@ async fn nodes_come_back_after_the_coordinator_does() {
 }
 
 #[tokio::test]
+async fn a_node_serves_several_coordinators_and_goes_on_without_one_that_is_not_itself() {
+    let (first, second, third) = (TestCoordinator::start(), TestCoordinator::start_as(4), TestCoordinator::start_as(5));
+    let named = [&first, &second].map(|coordinator| (coordinator.address, coordinator.key.address()));
+    // Somebody else answers there.
+    let wrong = (third.address, key(6).address());
+    let choose = |config: &mut NodeConfig| config.coordinators = named.into_iter().chain([wrong]).collect();
+    let mut node = TestNode::start_with(10, first.address, Echo, choose);
+    let (mut connected, mut rejected) = (BTreeSet::new(), None);
+    while connected.len() < 2 || rejected.is_none() {
+        match node.event(Some).await {
+            NodeEvent::Connected { coordinator } => {
+                connected.insert(coordinator);
+            }
+            NodeEvent::Rejected { coordinator, reason } => rejected = Some((coordinator, reason)),
+            _ => {}
+        }
+    }
+    let (coordinator, reason) = rejected.expect("one is");
+    assert_eq!(coordinator, wrong.1);
+    assert!(reason.contains("answers instead of"), "{reason}");
+    for coordinator in [&first, &second] {
+        let connected = Client::connect(coordinator.address, coordinator.key.address(), client()).await;
+        let (spec, blobs) = echo_job(&client(), Consistency::Eventual, b"hello");
+        let completed = connected.expect("it connects").submit(spec, &blobs, |_| ()).await.expect("a result");
+        assert_eq!(completed.receipts[0].assignment.assignment.coordinator, coordinator.key.address());
+    }
+    node.stop().await.expect("it stops cleanly");
+}
+
+#[tokio::test]
+async fn a_node_without_coordinators_or_with_one_twice_does_not_start() {
+    let data = tempfile::tempdir().expect("a directory");
+    let named = (([127, 0, 0, 1], 1).into(), key(1).address());
+    for coordinators in [Vec::new(), vec![named, named]] {
+        let config = NodeConfig {
+            data: data.path().to_owned(),
+            blob_quota: 1 << 30,
+            coordinators,
+            slots: 1,
+            limits: Limits::DEFAULT,
+            fault: None,
+        };
+        let error = Node::new(config, key(10), StandIn(Echo), Vec::new(), |_| ()).err().expect("it does not start");
+        assert!(error.to_string().contains("each coordinator once"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_submitted_again_while_it_runs_is_the_same_job() {
+    let (coordinator, _nodes) = network(&[Slow(500)]).await;
+    let (first, second) = (coordinator.client(client()).await, coordinator.client(client()).await);
+    let (spec, blobs) = echo_job(&client(), Consistency::Eventual, b"once");
+    let again = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        second.submit(spec.clone(), &blobs, |_| ()).await
+    };
+    let (one, other) = tokio::join!(first.submit(spec.clone(), &blobs, |_| ()), again);
+    let (one, other) = (one.expect("a result"), other.expect("a result"));
+    assert_eq!(one.receipts, other.receipts, "it was executed once");
+    assert_eq!(one.receipts[0].receipt.body.sequence, 0);
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_cancels_its_job() {
     let (coordinator, mut nodes) = network(&[Hang]).await;
     let connected = coordinator.client(client()).await;
@@ -189,7 +252,7 @@ async fn a_client_that_goes_away_cancels_its_job() {
 async fn a_job_over_the_operators_limits_is_refused_with_the_limit() {
     let coordinator = TestCoordinator::start();
     let limits = Limits { fuel: 1000, ..Limits::DEFAULT };
-    let mut node = TestNode::start_with(10, coordinator.address, Echo, limits, None);
+    let mut node = TestNode::start_with(10, coordinator.address, Echo, |config| config.limits = limits);
     node.event(|event| matches!(event, NodeEvent::Connected { .. }).then_some(())).await;
     let connected = coordinator.client(client()).await;
     let (spec, blobs) = echo_job(&client(), Consistency::Eventual, b"too much");
@@ -239,7 +302,7 @@ async fn a_node_mends_what_its_disk_has_damaged() {
     assert_eq!(bytes, input);
     bytes[1 << 20] ^= 1;
     std::fs::write(&path, bytes).expect("it is written");
-    let mut node = TestNode::start_in(data, 10, coordinator.address, Echo, Limits::DEFAULT, None);
+    let mut node = TestNode::start_in(data, 10, coordinator.address, Echo, |_| ());
     node.event(|event| matches!(event, NodeEvent::Connected { .. }).then_some(())).await;
     let (spec, blobs) = echo_job(&client(), Consistency::Eventual, &input);
     let completed =
