@@ -2,7 +2,8 @@
 #![no_main]
 
 use depx_protocol::wire::{
-    BlobReply, ClientEvent, ControlMessage, GetBlob, Hello, LeaseMessage, LeaseReply, Offer, Welcome,
+    BlobReply, ClientEvent, ControlMessage, ControlReply, GetBlob, Hello, LeaseMessage, LeaseReply, Offer, Reveal,
+    Welcome,
 };
 use depx_protocol::{
     Assignment, Canonical, InferenceLeaf, ItemLeaf, ItemPack, JobOutput, JobSpec, ReceiptBody, ReceiptBundle,
@@ -39,5 +40,5 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         Offer,
         LeaseMessage
     );
-    decode!(bytes as LeaseReply, GetBlob, BlobReply, ClientEvent);
+    decode!(bytes as ControlReply, Reveal, LeaseReply, GetBlob, BlobReply, ClientEvent);
 });

@@ -1,6 +1,7 @@
-//! The blob store and the transfer of blobs, also from peers that break the rules.
+//! Connections, the blob store and the transfer of blobs, also from peers that break the rules.
 
 mod peers;
+mod sessions;
 mod store;
 mod transfer;
 
