@@ -48,7 +48,7 @@ struct Group {
 }
 
 /// Everything there is, in the order of the report.
-const GROUPS: [Group; 15] = [
+const GROUPS: [Group; 17] = [
     Group { entries: sandbox::metering::ENTRIES, measure: sandbox::metering::measure },
     Group { entries: sandbox::cli::ENTRIES, measure: sandbox::cli::measure },
     Group { entries: sandbox::fuel::ENTRIES, measure: sandbox::fuel::measure },
@@ -63,6 +63,8 @@ const GROUPS: [Group; 15] = [
     Group { entries: net::latency::ENTRIES, measure: net::latency::measure },
     Group { entries: net::throughput::ENTRIES, measure: net::throughput::measure },
     Group { entries: net::blob::ENTRIES, measure: net::blob::measure },
+    Group { entries: net::idle::ENTRIES, measure: net::idle::measure },
+    Group { entries: net::resume::ENTRIES, measure: net::resume::measure },
     Group { entries: signatures::ENTRIES, measure: signatures::measure },
 ];
 

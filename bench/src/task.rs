@@ -17,6 +17,12 @@ pub(crate) fn noop() -> Result<Bytes> {
     Ok(wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#)?.into())
 }
 
+/// A WASI command that never returns.
+pub(crate) fn spin() -> Result<Bytes> {
+    let spin = r#"(module (memory (export "memory") 1) (func (export "_start") (loop $again (br $again))))"#;
+    Ok(wat::parse_str(spin)?.into())
+}
+
 /// A run with nothing to read.
 pub(crate) fn empty_task() -> Task {
     let setting = Setting {

@@ -2,7 +2,9 @@
 
 pub(crate) mod blob;
 mod echo;
+pub(crate) mod idle;
 pub(crate) mod latency;
+pub(crate) mod resume;
 pub(crate) mod throughput;
 
 use crate::measure::{Turns, take_turns};

@@ -3,13 +3,16 @@
 use super::runtime;
 use crate::Plan;
 use crate::figure::{Entry, Figure, Goal};
-use crate::measure::{take_turns, wall_time};
-use crate::task::{ensure_success, job, noop};
-use anyhow::{Context, Result};
+use crate::measure::{median, take_turns, wall_time};
+use crate::task::{self, ensure_success, job, noop};
+use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use depx_protocol::{Blob, JobInput};
-use depx_runtime::{Allocation, Cancel, EngineOptions, Optimize, WorkerLauncher, with_execution_stack};
+use depx_runtime::{
+    Allocation, Cancel, EngineOptions, HostFault, Job, Optimize, Worker, WorkerLauncher, with_execution_stack,
+};
 use depx_worker::{ProcessLauncher, WorkerOptions};
+use std::time::{Duration, Instant};
 
 pub(crate) const ENTRIES: &[Entry] = &[
     Entry {
@@ -19,6 +22,13 @@ pub(crate) const ENTRIES: &[Entry] = &[
         baseline: "the same job on a thread of this process, µs",
         method: "Wall time of a whole job that does nothing through a worker process with every layer of isolation that this machine has: \
                  sent, executed, checked, hashed; unsigned. Median of blocks of 200.",
+    },
+    Entry {
+        name: "net.cancel",
+        unit: "ms",
+        goal: Goal::AtMost(10.0),
+        baseline: "",
+        method: "From cancelling a job that spins in a worker process until the slot is free for the next one. Median of several.",
     },
     Entry {
         name: "sandbox.worker_idle",
@@ -56,7 +66,32 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Figure>> {
     let [process, thread] = [0, 1].map(|contender| turns.time(contender) * 1e6);
     let idle = children()?.into_iter().filter_map(resident).fold(0.0, f64::max);
     let own = resident(std::process::id()).context("cannot read this process's status")?;
-    Ok(vec![ENTRIES[0].figure(process, Some(thread)), ENTRIES[1].figure(idle, Some(own))])
+    let spinning = task::job(&local, &task::spin()?, JobInput::Compute(Blob::of(b"")), &Bytes::new(), None)?;
+    let cancelling = (0..plan.turns(20, 5)).map(|_| cancelled(&mut *launcher.launch()?, &spinning));
+    let cancelling = median(cancelling.collect::<Result<Vec<_>>>()?) * 1e3;
+    Ok(vec![
+        ENTRIES[0].figure(process, Some(thread)),
+        ENTRIES[1].figure(cancelling, None),
+        ENTRIES[2].figure(idle, Some(own)),
+    ])
+}
+
+/// Cancels a job that has spun for a while; gives how long that took, in seconds.
+fn cancelled(worker: &mut dyn Worker, job: &Job) -> Result<f64> {
+    let cancel = Cancel::default();
+    let (ended, since) = std::thread::scope(|scope| {
+        let cancelling = scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = Instant::now();
+            cancel.cancel();
+            now
+        });
+        let ended = worker.run(job, &cancel);
+        let over = Instant::now();
+        (ended, cancelling.join().map(|since| over - since))
+    });
+    ensure!(matches!(ended, Err(HostFault::Cancelled)), "the job was not cancelled: {ended:?}");
+    Ok(since.map_err(|_| anyhow!("the thread that cancels panicked"))?.as_secs_f64())
 }
 
 /// Does `work` many times; gives how long one took, in seconds.
