@@ -5,6 +5,7 @@
 
 mod blobs;
 mod fault;
+mod history;
 mod journal;
 mod lease;
 mod leases;
@@ -14,6 +15,7 @@ mod vitals;
 
 pub use depx_journal::JournalError;
 pub use fault::InjectedFault;
+pub use history::{LeaseRecord, LeaseStage, MOST_LEASES, leases};
 
 use blobs::BlobCache;
 use depx_protocol::wire::{ALPN_NODE, Capabilities};

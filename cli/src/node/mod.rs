@@ -2,6 +2,7 @@
 
 mod config;
 mod init;
+mod jobs;
 mod passphrase;
 mod run;
 mod service;
@@ -33,6 +34,11 @@ enum NodeCommand {
     /// Each option but --data, --config and --inject-fault is also a key of the configuration file, with `_` for `-`. What is said
     /// on the command line comes before the environment, and that before the file.
     Run(run::RunArgs),
+    /// List the leases on record, the last one first
+    ///
+    /// They are read from the node's journal, whether it runs or not. A lease that the journal has as executing when the node does
+    /// not run is taken up at its next start.
+    Jobs(jobs::JobsArgs),
 }
 
 /// Where a node keeps what it has.
@@ -71,5 +77,6 @@ pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
     match args.command {
         NodeCommand::Init(args) => init::init(global, &args),
         NodeCommand::Run(args) => run::run(global, args),
+        NodeCommand::Jobs(args) => jobs::jobs(global, &args),
     }
 }
