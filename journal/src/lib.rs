@@ -4,7 +4,7 @@
 //! whole transactions and always the last ones, unless the transaction was [lasting](Journal::lasting): waiting for the disk each time
 //! costs more than a short job.
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 pub use rusqlite::{OptionalExtension, Result as SqlResult, Row, Transaction, params};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -40,6 +40,27 @@ pub enum JournalError {
         path: PathBuf,
         /// What was found.
         detail: String,
+    },
+    /// There is nothing to read.
+    #[error("there is no journal {}", path.display())]
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A database of another kind.
+    #[error("{} is not a journal of this kind", path.display())]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It cannot be read now.
+    #[error("cannot read the journal {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
     },
     /// Made by a program that knows more.
     #[error("the journal {} has version {found}, this program knows version {known}; use the newer program", path.display())]
@@ -138,6 +159,43 @@ impl Journal {
     /// A transaction that panicked was rolled back, so a poisoned lock is no reason to stop.
     fn connection(&self) -> std::sync::MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What `work` finds in the journal at `path`, which another process may be writing meanwhile. Changes nothing in it.
+pub fn read<T>(
+    path: &Path,
+    version: u32,
+    work: impl FnOnce(&Transaction<'_>) -> SqlResult<T>,
+) -> Result<T, JournalError> {
+    let path = path.to_owned();
+    if !path.is_file() {
+        return Err(JournalError::Missing { path });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let found = Connection::open_with_flags(&path, flags).and_then(|mut connection| {
+        connection.busy_timeout(LOCKED)?;
+        let transaction = connection.transaction()?;
+        let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let check: String = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        let done = if found == version && check == "ok" { Some(work(&transaction)) } else { None };
+        Ok((found, check, done.transpose()?))
+    });
+    match found {
+        Ok((_, _, Some(done))) => Ok(done),
+        Ok((0, _, None)) => Err(JournalError::Foreign { path }),
+        Ok((found, _, None)) if found > version => Err(JournalError::Newer { path, found, known: version }),
+        Ok((_, detail, None)) => Err(JournalError::Damaged { path, detail }),
+        Err(source) => Err(match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                JournalError::Damaged { path, detail: source.to_string() }
+            }
+            // It has no such table or column.
+            Some(ErrorCode::Unknown) => JournalError::Foreign { path },
+            Some(_) => JournalError::Read { path, source },
+            // A value that is not of the type that was written.
+            None => JournalError::Damaged { path, detail: source.to_string() },
+        }),
     }
 }
 

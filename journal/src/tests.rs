@@ -119,3 +119,53 @@ fn other_files_are_told_from_journals() {
     let missing = open(&directory.path().join("no/such/directory.db")).unwrap_err().to_string();
     assert!(missing.contains("cannot open the journal"), "{missing}");
 }
+
+fn read_numbers(path: &Path) -> Result<Vec<u32>, JournalError> {
+    read(path, 1, |transaction| {
+        let mut statement = transaction.prepare("SELECT value FROM number ORDER BY value")?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    })
+}
+
+#[test]
+fn what_is_on_record_can_be_read_while_it_is_written_and_after() {
+    let (running, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = running.path().join("journal.db");
+    let journal = open(&path).unwrap();
+    (0..5).for_each(|value| add(&journal, value));
+    assert_eq!(read_numbers(&path).unwrap(), [0, 1, 2, 3, 4]);
+    // A reader in the middle keeps nobody from writing, and sees what was there when it began.
+    let seen = read(&path, 1, |transaction| {
+        let count = || transaction.query_row("SELECT count(*) FROM number", [], |row| row.get::<_, u32>(0));
+        let before = count()?;
+        add(&journal, 5);
+        Ok((before, count()?))
+    });
+    assert_eq!(seen.unwrap(), (5, 5));
+    killed(running.path(), after.path());
+    assert_eq!(read_numbers(&after.path().join("journal.db")).unwrap().len(), 6);
+    drop(journal);
+    assert_eq!(read_numbers(&path).unwrap().len(), 6);
+    // It can still be written.
+    add(&open(&path).unwrap(), 6);
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.db");
+    assert!(matches!(read_numbers(&path), Err(JournalError::Missing { .. })));
+    assert!(!path.exists(), "reading makes nothing");
+    fs::write(&path, [7; 5000]).unwrap();
+    assert!(matches!(read_numbers(&path), Err(JournalError::Damaged { .. })));
+    fs::write(&path, []).unwrap();
+    assert!(matches!(read_numbers(&path), Err(JournalError::Foreign { .. })));
+    drop(Journal::open(path.clone(), 1, "CREATE TABLE other (value INTEGER)").unwrap());
+    assert!(matches!(read_numbers(&path), Err(JournalError::Foreign { .. })));
+    fs::remove_file(&path).unwrap();
+    drop(Journal::open(path.clone(), 2, SCHEMA).unwrap());
+    assert!(matches!(read_numbers(&path), Err(JournalError::Newer { found: 2, known: 1, .. })));
+    fs::remove_file(&path).unwrap();
+    drop(Journal::open(path.clone(), 1, "CREATE TABLE number (value); INSERT INTO number VALUES ('text')").unwrap());
+    assert!(matches!(read_numbers(&path), Err(JournalError::Damaged { .. })));
+}

@@ -1,5 +1,6 @@
 //! Blobs by hash: from the store, or else from the coordinator, each fetched once however many leases wait for it.
 
+use crate::metrics::Metrics;
 use bytes::Bytes;
 use depx_protocol::Blob;
 use depx_transport::{BlobError, BlobStore, FetchError, fetch};
@@ -10,12 +11,13 @@ use tokio::sync::Mutex as AsyncMutex;
 
 pub(crate) struct BlobCache {
     store: BlobStore,
+    metrics: Arc<Metrics>,
     fetching: Mutex<HashMap<Blob, Arc<AsyncMutex<()>>>>,
 }
 
 impl BlobCache {
-    pub(crate) fn new(store: BlobStore) -> Self {
-        Self { store, fetching: Mutex::default() }
+    pub(crate) fn new(store: BlobStore, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics, fetching: Mutex::default() }
     }
 
     pub(crate) fn store(&self) -> &BlobStore {
@@ -31,6 +33,7 @@ impl BlobCache {
     /// The content of `blob`.
     pub(crate) async fn get(&self, blob: &Blob, connection: &Connection) -> Result<Bytes, FetchError> {
         if let Some(content) = self.stored(blob).await? {
+            self.metrics.blobs_found.inc();
             return Ok(content);
         }
         let turn = self.fetching().entry(*blob).or_default().clone();
@@ -47,6 +50,8 @@ impl BlobCache {
         }
         let _pin = self.store.pin(blob);
         fetch(&self.store, blob, connection).await?;
+        self.metrics.blobs_fetched.inc();
+        self.metrics.blobs_fetched_bytes.inc_by(blob.len);
         Ok(self.stored(blob).await?.ok_or(BlobError::Mismatch { expected: blob.hash })?)
     }
 

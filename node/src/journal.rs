@@ -17,14 +17,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-const SCHEMA_VERSION: u32 = 1;
+pub(crate) const SCHEMA_VERSION: u32 = 1;
 const SCHEMA: &str = include_str!("journal.sql");
 /// Numbers of receipts that are set aside at a time, which waits for the disk.
 const RESERVE: u64 = 4096;
 /// Leases that have ended and are still listed.
-const HISTORY: u64 = 10_000;
+pub(crate) const HISTORY: u64 = 10_000;
 /// So many more are listed before the oldest go.
-const HISTORY_SLACK: u64 = 1_000;
+pub(crate) const HISTORY_SLACK: u64 = 1_000;
 /// The outcome of a lease whose receipt the coordinator has.
 pub(crate) const ACKNOWLEDGED: &str = "acknowledged";
 

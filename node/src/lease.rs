@@ -3,6 +3,7 @@
 
 use crate::journal::{ACKNOWLEDGED, Known, Output, Proof};
 use crate::leases::{Attached, End, Lease, Role, Signed};
+use crate::metrics::Phase;
 use crate::session::Session;
 use crate::{NodeEvent, Shared};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use depx_transport::{FrameError, bounded, chain, read_frame, unix_ms, write_byte
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
@@ -24,7 +25,7 @@ const INLINE: usize = 64 << 10;
 
 /// A lease that ended without a receipt.
 #[derive(Debug, thiserror::Error)]
-enum Abandoned {
+pub(crate) enum Abandoned {
     #[error("the lease was refused: {0}")]
     Refused(String),
     #[error("the coordinator cancelled the lease")]
@@ -67,8 +68,14 @@ impl Drop for Owner {
 /// Handles the stream of one lease.
 pub(crate) async fn handle(session: Arc<Session>, mut send: SendStream, mut receive: RecvStream) {
     let event = match converse(&session, &mut send, &mut receive).await {
-        Ok((job, result)) => NodeEvent::Completed { job, result },
-        Err(abandoned) => NodeEvent::Abandoned { reason: chain(&abandoned) },
+        Ok((job, result)) => {
+            session.shared.metrics.completed();
+            NodeEvent::Completed { job, result }
+        }
+        Err(abandoned) => {
+            session.shared.metrics.abandoned(&abandoned);
+            NodeEvent::Abandoned { reason: chain(&abandoned) }
+        }
     };
     // After a refusal or failure the last message should still arrive; the stream is finished when dropped.
     (session.shared.events)(event);
@@ -100,6 +107,7 @@ async fn converse(
                 (lease.clone(), end, None, attached)
             }
             Err(Refusal(reason, detail)) => {
+                session.shared.metrics.refused(reason);
                 write_frame(send, &LeaseMessage::Refuse { reason, detail: bounded(&detail) }).await?;
                 return Err(Abandoned::Refused(detail));
             }
@@ -123,12 +131,14 @@ async fn converse(
     };
     // Without a connection it is in the journal, and told when it is offered again.
     let Some(_attached) = attached else { return Err(Abandoned::Lost) };
+    let began = Instant::now();
     let told = tell(send, receive, &signed, offer.job.spec.consistency.commits()).await;
     let outcome = match &told {
         Ok(()) => ACKNOWLEDGED.to_owned(),
         Err(Abandoned::Lost) => return Err(Abandoned::Lost),
         Err(abandoned) => chain(abandoned),
     };
+    session.shared.metrics.took(Phase::Acknowledgement, began);
     session.shared.journal.ended(lease.assignment(), outcome);
     told.map(|()| (lease.job(), signed.reveal.receipt.body.result))
 }
@@ -224,6 +234,9 @@ async fn admit(session: &Session, offer: &Offer) -> Result<Admitted, Refusal> {
         Recalled::Signed(signed) => return Ok(Admitted::Tell(owner, signed)),
         Recalled::Ended => return Err(replayed()),
     }
+    if shared.is_draining() {
+        return Err(Refusal(RefuseReason::Draining, "the node is about to stop; try another".into()));
+    }
     let busy = || Refusal(RefuseReason::Busy, "all slots and the queue are full; try another node".into());
     let permit = session.coordinator.admitted.clone().try_acquire_owned().map_err(|_| busy())?;
     Ok(Admitted::Execute(owner, permit))
@@ -303,7 +316,7 @@ async fn settle(session: &Session, lease: &Lease, offer: &Offer) -> End {
 async fn execute(session: &Session, lease: &Lease, offer: &Offer) -> Result<JobResult, Unexecuted> {
     let shared = session.shared.clone();
     let spec = offer.job.spec.clone();
-    let mut blobs = depx_runtime::Blobs::new();
+    let (mut blobs, began) = (depx_runtime::Blobs::new(), Instant::now());
     for blob in spec.blobs() {
         let content = shared.blobs.get(blob, &session.connection).await.map_err(|error| {
             if session.connection.close_reason().is_some() {
@@ -316,8 +329,10 @@ async fn execute(session: &Session, lease: &Lease, offer: &Offer) -> Result<JobR
     }
     let job = Job { id: lease.job(), spec, profile: lease.assignment().profile, blobs };
     let cancel = lease.cancel.clone();
+    session.shared.metrics.took(Phase::Blobs, began);
+    let queued = Instant::now();
     // Also a cancelled job has its slot until it really ends.
-    let execution = move || run(&shared, &job, &cancel);
+    let execution = move || run(&shared, &job, &cancel, queued);
     match session.shared.executing.run(session.coordinator.index, execution).await {
         Some(executed) => executed.map_err(|fault| Unexecuted::Failed(chain(&fault))),
         None => Err(Unexecuted::Failed("the worker panicked".to_owned())),
@@ -325,16 +340,20 @@ async fn execute(session: &Session, lease: &Lease, offer: &Offer) -> Result<JobR
 }
 
 /// A worker that has failed is not used again.
-fn run(shared: &Shared, job: &Job, cancel: &Cancel) -> Result<JobResult, HostFault> {
+fn run(shared: &Shared, job: &Job, cancel: &Cancel, queued: Instant) -> Result<JobResult, HostFault> {
+    shared.metrics.took(Phase::Queue, queued);
+    let began = Instant::now();
     let mut worker = shared.take_worker()?;
     let result = worker.run(job, cancel)?;
     shared.give_back(worker);
+    shared.metrics.took(Phase::Execution, began);
+    shared.metrics.fuel.inc_by(result.core.fuel_used);
     Ok(result)
 }
 
 /// Signs the receipt for a result, and puts both where they outlive this program.
 async fn prove(session: &Session, lease: &Lease, result: JobResult, started_ms: u64) -> Result<Signed, String> {
-    let shared = &session.shared;
+    let (shared, began) = (&session.shared, Instant::now());
     let output = Bytes::from(result.output.to_bytes());
     let (kept, pin) = if output.len() <= INLINE {
         (Output::Inline(output.clone()), None)
@@ -354,5 +373,7 @@ async fn prove(session: &Session, lease: &Lease, result: JobResult, started_ms: 
         finished_ms: unix_ms().max(started_ms),
     };
     let reveal = shared.journal.proven(proof).await.map_err(|error| error.to_string())?;
+    shared.metrics.took(Phase::Proof, began);
+    shared.metrics.receipts.inc();
     Ok(Signed { reveal, output, _pin: pin })
 }

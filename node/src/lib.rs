@@ -5,25 +5,32 @@
 
 mod blobs;
 mod fault;
+mod history;
 mod journal;
 mod lease;
 mod leases;
+mod metrics;
 mod session;
 mod slots;
+mod status;
 mod vitals;
 
 pub use depx_journal::JournalError;
 pub use fault::InjectedFault;
+pub use history::{LeaseRecord, LeaseStage, MOST_LEASES, leases};
+pub use status::{CoordinatorStatus, NodeStatus, Observer};
 
 use blobs::BlobCache;
 use depx_protocol::wire::{ALPN_NODE, Capabilities};
 use depx_protocol::{Address, DeterminismClass, Hash, Limits, SecretKey};
 use depx_runtime::{HostFault, Worker, WorkerLauncher};
-use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, Pin, chain, client_endpoint};
+use depx_transport::{BlobError, BlobStore, EndpointError, GreetingError, Pin, chain, client_endpoint, unix_ms};
 use journal::Journal;
 use leases::Leases;
+use metrics::Metrics;
 use quinn::VarInt;
 use slots::Slots;
+use status::Link;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -139,6 +146,10 @@ struct Shared {
     /// Where leases are executed.
     executing: Slots,
     vitals: Vitals,
+    metrics: Arc<Metrics>,
+    coordinators: Vec<Arc<Coordinator>>,
+    started_ms: u64,
+    stop: watch::Sender<Stop>,
     /// Outputs that no coordinator has yet, from before this start.
     _outputs: Vec<Pin>,
     events: Box<dyn Fn(NodeEvent) + Send + Sync>,
@@ -151,6 +162,24 @@ struct Coordinator {
     address: Address,
     /// Its leases in any stage; what bounds its queue.
     admitted: Arc<Semaphore>,
+    link: Link,
+}
+
+impl Coordinator {
+    fn status(&self) -> CoordinatorStatus {
+        let (connected_ms, last_error) = self.link.look();
+        CoordinatorStatus { address: self.address, remote: self.remote, connected_ms, last_error }
+    }
+}
+
+/// Whether the node goes on. Stopping cannot be undone, only hastened.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Stop {
+    No,
+    /// It ends after the leases that it has, however long they take.
+    Drain,
+    /// It ends within a deadline.
+    Soon,
 }
 
 impl Node {
@@ -169,44 +198,55 @@ impl Node {
         let store = BlobStore::open(config.data.join("blobs"), config.blob_quota)?;
         let journal = Journal::open(config.data.join("journal.db"), key.clone())?;
         let slots = config.slots.max(1);
+        let coordinators = config.coordinators.iter().copied().enumerate().map(|(index, (remote, address))| {
+            let admitted = Arc::new(Semaphore::new((slots + QUEUE) as usize));
+            Arc::new(Coordinator { index, remote, address, admitted, link: Link::default() })
+        });
+        let metrics = Arc::new(Metrics::new());
         let shared = Shared {
             key,
             profiles,
             launcher: Box::new(launcher),
             idle_workers: Mutex::new(Vec::new()),
             _outputs: journal.outputs()?.iter().map(|output| store.pin(output)).collect(),
-            blobs: BlobCache::new(store),
+            blobs: BlobCache::new(store, metrics.clone()),
             journal,
             leases: Leases::default(),
             executing: Slots::start(slots, named.len()).map_err(NodeError::Slots)?,
             vitals: Vitals::default(),
+            metrics,
+            coordinators: coordinators.collect(),
+            started_ms: unix_ms(),
+            stop: watch::Sender::new(Stop::No),
             events: Box::new(events),
             config: NodeConfig { slots, ..config },
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Serves the coordinators until `shutdown`, then finishes what was accepted. Dials again whenever a connection is lost. Ends before
+    /// A view of it, also while it runs.
+    pub fn observer(&self) -> Observer {
+        Observer(self.shared.clone())
+    }
+
+    /// Serves the coordinators until `shutdown`, then finishes what was accepted, within a deadline. Dials again whenever a connection is lost. Ends before
     /// that if every coordinator has turned the node away, as the last one did.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), NodeError> {
         let Self { shared } = self;
         let (endpoint, certificate) = client_endpoint(ALPN_NODE)?;
-        let (stop, stopped) = watch::channel(false);
         let mut sessions = JoinSet::new();
-        for (index, (remote, address)) in shared.config.coordinators.iter().copied().enumerate() {
-            let admitted = Arc::new(Semaphore::new((shared.config.slots + QUEUE) as usize));
-            let coordinator = Arc::new(Coordinator { index, remote, address, admitted });
-            let (shared, endpoint, stopped) = (shared.clone(), endpoint.clone(), stopped.clone());
+        for coordinator in shared.coordinators.iter().cloned() {
+            let (shared, endpoint, stopped) = (shared.clone(), endpoint.clone(), shared.stop.subscribe());
             sessions.spawn(async move {
-                (address, session::serve(&shared, &coordinator, (&endpoint, certificate), stopped).await)
+                (coordinator.address, session::serve(&shared, &coordinator, (&endpoint, certificate), stopped).await)
             });
         }
         let mut shutdown = pin!(shutdown);
         let mut last = Ok(());
         loop {
             let (coordinator, ended) = tokio::select! {
-                () = &mut shutdown, if !*stop.borrow() => {
-                    stop.send_replace(true);
+                () = &mut shutdown, if *shared.stop.borrow() != Stop::Soon => {
+                    shared.stop(Stop::Soon);
                     continue;
                 }
                 ended = sessions.join_next() => match ended {
@@ -232,6 +272,19 @@ impl Shared {
             slots: self.config.slots,
             profiles: self.profiles.clone(),
         }
+    }
+
+    /// Says whether that hastens the end.
+    fn stop(&self, how: Stop) -> bool {
+        self.stop.send_if_modified(|stop| {
+            let hastened = how > *stop;
+            *stop = how.max(*stop);
+            hastened
+        })
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.stop.borrow() != Stop::No
     }
 
     fn take_worker(&self) -> Result<Box<dyn Worker>, HostFault> {

@@ -1,7 +1,7 @@
 //! One connection to a coordinator after another.
 
 use crate::vitals::Vital;
-use crate::{Coordinator, NodeError, NodeEvent, QUEUE, Shared, lease};
+use crate::{Coordinator, NodeError, NodeEvent, QUEUE, Shared, Stop, lease};
 use depx_protocol::wire::{CLOSE_MOVED, CLOSE_REPLACED, ControlMessage, ControlReply};
 use depx_transport::{
     Certificate, Dialled, FrameError, GreetingError, Quiet, REDIAL, SILENCE, chain, dial, random, read_frame,
@@ -13,13 +13,13 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// Pauses before dialling again: doubled after every failure, and each drawn from the upper half of its span so that nodes that lost
 /// the same coordinator do not all come back at once.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// Accepted leases may take so long to finish when the node stops.
+/// Accepted leases may take so long to finish when the node is to stop soon.
 const DRAIN: Duration = Duration::from_secs(30);
 /// A coordinator offers again, so soon after a node has connected, what it still wants.
 const OFFERED_AGAIN: Duration = Duration::from_secs(10);
@@ -32,12 +32,12 @@ pub(crate) struct Session {
     pub(crate) certificate: Certificate,
 }
 
-/// Keeps a session with a coordinator until `stopped`.
+/// Keeps a session with a coordinator until `stopped`, and the leases that it has are over.
 pub(crate) async fn serve(
     shared: &Arc<Shared>,
     coordinator: &Arc<Coordinator>,
     (endpoint, certificate): (&Endpoint, Certificate),
-    mut stopped: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<Stop>,
 ) -> Result<(), NodeError> {
     let mut retry = FIRST_RETRY;
     let mut dialled = None;
@@ -49,10 +49,13 @@ pub(crate) async fn serve(
             }
         };
         let reason = tokio::select! {
-            () = until(&mut stopped) => return Ok(()),
+            biased;
             connected = connecting => match connected {
                 Ok(connected) => {
                     retry = FIRST_RETRY;
+                    if coordinator.link.connected() {
+                        shared.metrics.reconnects.inc();
+                    }
                     (shared.events)(NodeEvent::Connected { coordinator: coordinator.address });
                     match hold(shared, coordinator, connected, (endpoint, certificate), &mut stopped).await {
                         Ended::Moved(anew) => {
@@ -60,27 +63,57 @@ pub(crate) async fn serve(
                             continue;
                         }
                         Ended::Lost(reason) => reason,
-                        Ended::Replaced => return Err(NodeError::Replaced { address: shared.key.address() }),
+                        Ended::Replaced => {
+                            let error = NodeError::Replaced { address: shared.key.address() };
+                            coordinator.link.lost(&chain(&error));
+                            return Err(error);
+                        }
                         Ended::Stopped => return Ok(()),
                     }
                 }
-                Err(error) if is_final(&error) => return Err(NodeError::Rejected(error)),
+                Err(error) if is_final(&error) => {
+                    coordinator.link.lost(&chain(&error));
+                    return Err(NodeError::Rejected(error));
+                }
                 Err(error) => chain(&error),
             },
+            () = until(&mut stopped) => {
+                finish(shared, coordinator, stopped).await;
+                return Ok(());
+            }
         };
+        coordinator.link.lost(&reason);
         let pause = retry / 2 + retry.mul_f64(f64::from(u16::from_ne_bytes(random())) / f64::from(u16::MAX) / 2.0);
         let retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         (shared.events)(NodeEvent::Disconnected { coordinator: coordinator.address, reason, retry_ms });
         tokio::select! {
-            () = until(&mut stopped) => return Ok(()),
+            () = until(&mut stopped) => {
+                finish(shared, coordinator, stopped).await;
+                return Ok(());
+            }
             () = sleep(pause) => retry = (retry * 2).min(LAST_RETRY),
         }
     }
 }
 
 /// Also the end of whoever could say so.
-async fn until(stopped: &mut watch::Receiver<bool>) {
-    let _ = stopped.wait_for(|stopped| *stopped).await;
+async fn until(stopped: &mut watch::Receiver<Stop>) {
+    let _ = stopped.wait_for(|stop| *stop != Stop::No).await;
+}
+
+/// Waits until the accepted leases are over, but not for long if the node is to stop soon.
+async fn finish(shared: &Shared, coordinator: &Coordinator, mut stopped: watch::Receiver<Stop>) {
+    let deadline = async {
+        let _ = stopped.wait_for(|stop| *stop == Stop::Soon).await;
+        sleep(DRAIN).await;
+    };
+    tokio::select! {
+        _ = coordinator.admitted.acquire_many(shared.config.slots + QUEUE) => {}
+        () = deadline => tracing::warn!(
+            "leases were still running after {} s; they are taken up at the next start",
+            DRAIN.as_secs()
+        ),
+    }
 }
 
 async fn connect(shared: &Shared, coordinator: &Coordinator, endpoint: &Endpoint) -> Result<Dialled, GreetingError> {
@@ -110,7 +143,7 @@ async fn hold(
     coordinator: &Arc<Coordinator>,
     dialled: Dialled,
     (endpoint, certificate): (&Endpoint, Certificate),
-    stopped: &mut watch::Receiver<bool>,
+    stopped: &mut watch::Receiver<Stop>,
 ) -> Ended {
     let Dialled { connection, mut control, replies, heartbeat } = dialled;
     let session = Arc::new(Session {
@@ -126,9 +159,18 @@ async fn hold(
     let mut asked_for_all = false;
     let mut quiet = Quiet::watch(&connection);
     let mut redial = None;
+    let mut finishing = None;
     let lost = loop {
         let beat = tokio::select! {
-            () = until(stopped) => break None,
+            () = until(stopped), if finishing.is_none() => {
+                // No further leases; those accepted are finished, over this connection or the next.
+                if let Err(error) = write_frame(&mut control, &ControlMessage::Drain).await {
+                    break Some(chain(&error));
+                }
+                finishing = Some(Box::pin(finish(shared, coordinator, stopped.clone())));
+                false
+            }
+            () = maybe(&mut finishing) => break None,
             _ = beats.tick() => true,
             silence = quiet.look() => {
                 if silence < REDIAL {
@@ -171,16 +213,6 @@ async fn hold(
             Some(redial) => redial.await.map_or(Ended::Lost(reason), Ended::Moved),
             None => ended(&connection, reason),
         };
-    }
-    // No further leases; those accepted are finished.
-    if write_frame(&mut control, &ControlMessage::Drain).await.is_ok() {
-        let all = coordinator.admitted.acquire_many(shared.config.slots + QUEUE);
-        if timeout(DRAIN, all).await.is_err() {
-            tracing::warn!(
-                "leases were still running after {} s; they are taken up at the next start",
-                DRAIN.as_secs()
-            );
-        }
     }
     Ended::Stopped
 }

@@ -2,14 +2,23 @@
 
 use depx_devices::{DeviceProbe, ProcessorTime, ThisMachine};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Whoever asks sooner hears the same: over less time, a load says nothing.
+const AGE: Duration = Duration::from_millis(500);
 
 /// Measures from one look to the next.
 #[derive(Default)]
-pub(crate) struct Vitals {
-    before: Mutex<ProcessorTime>,
+pub(crate) struct Vitals(Mutex<Before>);
+
+#[derive(Default)]
+struct Before {
+    processors: ProcessorTime,
+    last: Option<(Instant, Vital)>,
 }
 
-/// What a coordinator hears of it.
+/// What coordinators and the operator hear of it.
+#[derive(Clone, Copy)]
 pub(crate) struct Vital {
     /// Thousandths of all processors.
     pub(crate) load: u16,
@@ -20,9 +29,14 @@ pub(crate) struct Vital {
 impl Vitals {
     /// What the system does not say is 0.
     pub(crate) fn look(&self) -> Vital {
-        let now = ThisMachine.processors().unwrap_or_default();
-        let before = std::mem::replace(&mut *self.before.lock().unwrap_or_else(PoisonError::into_inner), now);
+        let mut before = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, vital)) = before.last.filter(|(at, _)| at.elapsed() < AGE) {
+            return vital;
+        }
+        let processors = ThisMachine.processors().unwrap_or_default();
         let memory = ThisMachine.machine().map_or(0, |machine| machine.memory_available);
-        Vital { load: now.load_since(before), memory }
+        let vital = Vital { load: processors.load_since(before.processors), memory };
+        *before = Before { processors, last: Some((Instant::now(), vital)) };
+        vital
     }
 }

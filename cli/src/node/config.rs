@@ -224,6 +224,7 @@ mod tests {
             ("allow_weak_sandbox = \"yes\"", 1, "allow_weak_sandbox: expected true or false"),
             ("passphrase_file = []", 1, "passphrase_file: expected a string, not a value of type array"),
             ("passphrase_file = \"\"", 1, "passphrase_file: it must not be empty"),
+            ("metrics = \"here\"", 1, "metrics: expected ADDRESS:PORT, for instance 127.0.0.1:9464"),
             ("coordinators = \"x\"", 1, "coordinators: expected a list of strings, not a value of type string"),
             ("coordinators = [1]", 1, "coordinators: expected a list of strings"),
             ("coordinators = [\"x\"]", 1, "coordinators: expected 0xADDRESS@HOST:PORT, as the coordinator prints it"),
@@ -251,12 +252,12 @@ mod tests {
         let is_key = |line: &&str| line.strip_prefix("# ").is_some_and(|line| line.contains(" = "));
         let keys: Vec<&str> = example.lines().filter(is_key).map(|line| &line[2..]).collect();
         assert_eq!(keys.len(), Settings::command("config").get_arguments().count());
-        // Two have no default.
-        let example_only = ["coordinators", "passphrase_file"];
+        // Three have no default.
+        let example_only = ["coordinators", "passphrase_file", "metrics"];
         let defaults = keys.iter().filter(|line| !example_only.iter().any(|key| line.starts_with(key)));
         let text: String = defaults.map(|line| format!("{line}\n")).collect();
         let config = Config::parse(&text).unwrap();
-        assert_eq!(config.values.len(), keys.len() - 2);
+        assert_eq!(config.values.len(), keys.len() - 3);
         assert_eq!(Settings::of_file(&config).unwrap(), Settings::of_file(&Config::default()).unwrap());
         assert!(example.lines().all(|line| line.len() <= WIDTH), "{example}");
     }

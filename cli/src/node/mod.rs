@@ -1,9 +1,13 @@
 //! `depx node`.
 
+mod ask;
 mod config;
+mod control;
 mod init;
+mod jobs;
 mod passphrase;
 mod run;
+mod scrape;
 mod service;
 mod settings;
 mod survey;
@@ -33,6 +37,17 @@ enum NodeCommand {
     /// Each option but --data, --config and --inject-fault is also a key of the configuration file, with `_` for `-`. What is said
     /// on the command line comes before the environment, and that before the file.
     Run(run::RunArgs),
+    /// List the leases on record, the last one first
+    ///
+    /// They are read from the node's journal, whether it runs or not. A lease that the journal has as executing when the node does
+    /// not run is taken up at its next start.
+    Jobs(jobs::JobsArgs),
+    /// Say how the node is that runs here
+    Status(ask::StatusArgs),
+    /// Have the node take no new leases, finish those that it has, however long they take, and end
+    ///
+    /// SIGTERM does the same with a deadline of 30 seconds, also after this.
+    Drain(ask::DrainArgs),
 }
 
 /// Where a node keeps what it has.
@@ -71,5 +86,8 @@ pub(crate) fn node(global: &Global, args: NodeArgs) -> Result<ExitCode> {
     match args.command {
         NodeCommand::Init(args) => init::init(global, &args),
         NodeCommand::Run(args) => run::run(global, args),
+        NodeCommand::Jobs(args) => jobs::jobs(global, &args),
+        NodeCommand::Status(args) => ask::status(global, &args),
+        NodeCommand::Drain(args) => ask::drain(global, &args),
     }
 }

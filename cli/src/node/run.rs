@@ -1,7 +1,9 @@
 //! `depx node run`.
 
 use super::Place;
+use super::control::Control;
 use super::passphrase;
+use super::scrape::Scrape;
 use super::service;
 use super::settings::Settings;
 use crate::data::Claim;
@@ -11,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use depx_node::{InjectedFault, Node, NodeConfig, NodeEvent};
 use sd_notify::NotifyState;
 use serde_json::json;
+use std::future::pending;
 use std::process::ExitCode;
 
 /// Serve coordinators until told to stop.
@@ -55,7 +58,7 @@ pub(super) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
     let slots = if settings.slots == 0 { cores } else { settings.slots };
     let workers = local::workers(global, &data, settings.compile_limits(), settings.allow_weak_sandbox)?;
     let config = NodeConfig {
-        data,
+        data: data.clone(),
         blob_quota: settings.blob_quota << 30,
         coordinators,
         slots,
@@ -71,7 +74,32 @@ pub(super) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
         show::line(global, &value, || {
             format!("node {node}: {slots} slot(s), execution profiles {}", offered.join(", "))
         });
+        let control = Control::bind(&data)?;
+        let scrape = match settings.metrics {
+            Some(address) => Some(Scrape::bind(address).await?),
+            None => None,
+        };
+        if let Some(scrape) = &scrape {
+            let url = format!("http://{}/metrics", scrape.address()?);
+            show::line(global, &json!({"event": "metrics", "url": url}), || format!("figures at {url}"));
+        }
         let node = Node::new(config, key, workers, profiles, move |event| tell(&events, &event))?;
+        let observer = node.observer();
+        let draining = {
+            let global = global.clone();
+            // systemd does not hear of it: a service that says that it stops has a deadline.
+            move || {
+                show::line(&global, &json!({"event": "draining"}), || {
+                    "no new leases; finishing those accepted".to_owned()
+                });
+            }
+        };
+        let scraped = async {
+            match scrape {
+                Some(scrape) => scrape.serve(observer.clone()).await,
+                None => pending().await,
+            }
+        };
         service::tell(NotifyState::Ready);
         let stopping = async {
             stopped.await;
@@ -80,6 +108,8 @@ pub(super) fn run(global: &Global, args: RunArgs) -> Result<ExitCode> {
         tokio::select! {
             served = node.run(stopping) => served.context("the node cannot serve this coordinator")?,
             never = service::keep_alive() => match never {},
+            never = control.serve(observer.clone(), draining) => match never {},
+            never = scraped => match never {},
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -10,6 +10,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches};
 use depx_protocol::Limits;
 use depx_transport::BlobStore;
 use std::fmt::Display;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,9 @@ pub(crate) struct Settings {
     /// A file whose first line is the passphrase of the node's key, if that has one
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// Where Prometheus asks for the node's figures over HTTP, at /metrics; nowhere unless set
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = socket_address)]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Execute jobs also where this machine lacks a layer of isolation, such as cgroups or Landlock
     #[arg(
         long,
@@ -142,6 +146,10 @@ where
         let number = number.and_then(|number| T::try_from(number).ok());
         number.ok_or_else(|| format!("expected a whole number from {} to {}", range.start(), range.end()))
     }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected ADDRESS:PORT, for instance 127.0.0.1:9464".to_owned())
 }
 
 #[cfg(test)]

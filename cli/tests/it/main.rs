@@ -7,6 +7,7 @@ mod faults;
 mod messages;
 mod models;
 mod operator;
+mod overview;
 mod programs;
 mod receipts;
 mod strangers;

@@ -186,7 +186,7 @@ const RUN: &[Case] = &[
         "error: text, line 1: not TOML: key with no value, expected `=`"),
     ("node run --config unknown.toml", 1,
         "error: unknown.toml, line 2: \"slot\" is not a key of this file; these are: coordinators, slots, blob_quota, \
-         passphrase_file, allow_weak_sandbox, compile_seconds, compile_memory, max_fuel, max_memory, \
+         passphrase_file, metrics, allow_weak_sandbox, compile_seconds, compile_memory, max_fuel, max_memory, \
          max_table_elements, max_output, max_log, max_files, max_file_space, max_seconds"),
     ("node run --config type.toml", 1,
         "error: type.toml, line 1: slots: expected a whole number from 0 to 1024, not a value of type string"),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::history::{LeaseStage, leases};
 use depx_protocol::{DeterminismClass, ItemOutput, JobOutput};
 use std::fs;
 use std::path::Path;
@@ -184,4 +185,30 @@ async fn what_cannot_be_written_is_not_signed() {
     limit(100_000);
     let reveal = journal.proven(proof(number, inline())).await.unwrap();
     assert_eq!(sequence(&reveal), u64::from(number) - 1, "no number is lost");
+}
+
+#[tokio::test]
+async fn leases_are_told_from_the_last_with_how_far_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    journal.accepted(&assignment(1)).await.unwrap();
+    journal.proven(proof(2, inline())).await.unwrap();
+    let third = journal.proven(proof(3, inline())).await.unwrap();
+    journal.ended(&assignment(3), ACKNOWLEDGED.to_owned());
+    let hostile = format!("failed: \u{1b}[2J{}", "long ".repeat(1000));
+    journal.ended(&assignment(4), hostile);
+    journal.accepted(&assignment(5)).await.unwrap();
+    let told = leases(directory.path(), 4).unwrap();
+    let stages: Vec<_> = told.iter().map(|lease| (lease.lease.0[0], &lease.stage)).collect();
+    assert_eq!(stages.len(), 4, "as many as were asked for");
+    assert!(matches!(
+        stages[..],
+        [(5, LeaseStage::Executing), (4, _), (3, LeaseStage::Acknowledged), (2, LeaseStage::Signed)]
+    ));
+    let LeaseStage::Ended(reason) = stages[1].1 else { panic!("{stages:?}") };
+    assert!(reason.starts_with("failed:  [2Jlong ") && reason.len() <= depx_protocol::wire::MAX_REASON);
+    let third_told = &told[2];
+    assert_eq!((third_told.receipt, third_told.result), (Some(1), Some(third.receipt.body.result)));
+    assert_eq!((third_told.coordinator, third_told.job), (coordinator(), Hash([3; 32])));
+    assert!(third_told.ended_ms.is_some() && told[0].ended_ms.is_none() && told[3].ended_ms.is_none());
 }
