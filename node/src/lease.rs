@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::{NodeEvent, Shared};
 use bytes::Bytes;
 use depx_protocol::wire::{LeaseMessage, LeaseReply, Offer, RefuseReason};
-use depx_protocol::{Blob, Canonical, Hash, Limits};
+use depx_protocol::{Assignment, Blob, Canonical, Hash, Limits};
 use depx_runtime::{Cancel, HostFault, Job, JobResult};
 use depx_transport::{FrameError, bounded, chain, read_frame, unix_ms, write_bytes, write_frame};
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
@@ -61,7 +61,10 @@ impl Drop for Owner {
     fn drop(&mut self) {
         // Nobody wants an execution any more whose lease has ended, for whatever reason.
         self.lease.cancel.cancel();
-        self.shared.leases.forget(&self.lease);
+        // Others may still tell the coordinator what came of it.
+        if self.lease.is_detached() {
+            self.shared.leases.forget(&self.lease);
+        }
     }
 }
 
@@ -87,13 +90,18 @@ async fn converse(
     receive: &mut RecvStream,
 ) -> Result<(Hash, Hash), Abandoned> {
     let offer: Offer = read_frame(receive).await?;
+    let (mut checked, mut accepted) = (check(session, &offer), false);
     let (lease, end, _owner, attached) = loop {
-        let (lease, end, owner, mut attached) = match admit(session, &offer).await {
+        let admitted = match std::mem::replace(&mut checked, Ok(())) {
+            Ok(()) => admit(session, &offer.assignment.assignment).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (lease, end, owner, mut attached) = match admitted {
             Ok(Admitted::Execute(owner, permit)) => {
                 let lease = owner.lease.clone();
                 let mut attached = Some(Attached::to(&lease));
                 let executing = settle(session, &lease, &offer);
-                let end = attend(session, send, receive, &lease, &mut attached, executing).await?;
+                let end = attend(session, send, receive, &lease, &mut attached, &mut accepted, executing).await?;
                 (lease, end, Some((owner, Some(permit))), attached)
             }
             Ok(Admitted::Tell(owner, signed)) => {
@@ -103,7 +111,7 @@ async fn converse(
             }
             Ok(Admitted::Follow(lease)) => {
                 let mut attached = Some(Attached::to(&lease));
-                let end = attend(session, send, receive, &lease, &mut attached, lease.ended()).await?;
+                let end = attend(session, send, receive, &lease, &mut attached, &mut accepted, lease.ended()).await?;
                 (lease.clone(), end, None, attached)
             }
             Err(Refusal(reason, detail)) => {
@@ -113,6 +121,9 @@ async fn converse(
             }
         };
         if owner.is_some() {
+            if matches!(end, End::Lost) {
+                session.shared.leases.forget(&lease);
+            }
             lease.end(end.clone());
         } else if matches!(end, End::Lost) {
             // Whoever executed it could not; now it is this one's turn.
@@ -151,16 +162,16 @@ async fn attend(
     receive: &mut RecvStream,
     lease: &Arc<Lease>,
     attached: &mut Option<Attached>,
+    accepted: &mut bool,
     ending: impl Future<Output = End>,
 ) -> Result<End, Abandoned> {
     let (mut ending, mut patience) = (pin!(ending), pin!(sleep(AT_ONCE)));
-    let mut accepted = false;
     loop {
         tokio::select! {
             biased;
             end = &mut ending => return Ok(end),
-            () = &mut patience, if !accepted => {
-                accepted = true;
+            () = &mut patience, if !*accepted => {
+                *accepted = true;
                 if let Err(error) = session.shared.journal.accepted(lease.assignment()).await {
                     return Ok(End::Failed(error.to_string()));
                 }
@@ -207,23 +218,28 @@ async fn tell(
     }
 }
 
-/// Decides whether to take an offer: is it genuine, for this node, within the operator's limits, how far is it, and is there room?
-async fn admit(session: &Session, offer: &Offer) -> Result<Admitted, Refusal> {
+/// Is an offer genuine, for this node, and within the operator's limits?
+fn check(session: &Session, offer: &Offer) -> Result<(), Refusal> {
     let shared = &session.shared;
-    let now_ms = unix_ms();
     let job = offer.job.verify().map_err(|error| Refusal(RefuseReason::Invalid, chain(&error)))?;
     let assignment = offer
         .assignment
-        .verify_for(session.coordinator.address, shared.key.address(), job, now_ms)
+        .verify_for(session.coordinator.address, shared.key.address(), job, unix_ms())
         .map_err(|error| Refusal(RefuseReason::Invalid, chain(&error)))?;
     if !shared.profiles.contains(&(offer.job.spec.class, assignment.profile)) {
         let detail =
             format!("this node does not offer profile {} of class {}", assignment.profile, offer.job.spec.class.name());
         return Err(Refusal(RefuseReason::Unsupported, detail));
     }
-    if let Some(detail) = over_limit(&offer.job.spec.limits, &shared.config.limits) {
-        return Err(Refusal(RefuseReason::OverLimit, detail));
+    match over_limit(&offer.job.spec.limits, &shared.config.limits) {
+        Some(detail) => Err(Refusal(RefuseReason::OverLimit, detail)),
+        None => Ok(()),
     }
+}
+
+/// Decides whether to take a lease: how far is it, and is there room?
+async fn admit(session: &Session, assignment: &Assignment) -> Result<Admitted, Refusal> {
+    let shared = &session.shared;
     let replayed = || Refusal(RefuseReason::Replayed, format!("lease {} is over, or another's", assignment.lease));
     let owner = match shared.leases.take(assignment).ok_or_else(replayed)? {
         Role::Follow(lease) => return Ok(Admitted::Follow(lease)),
