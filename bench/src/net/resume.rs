@@ -9,6 +9,7 @@ use depx_protocol::Consistency;
 use depx_tests::{Behaviour, Relay, TestCoordinator, TestNode, echo_job, key};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 pub(crate) const ENTRIES: &[Entry] = &[Entry {
     name: "net.resume",
@@ -44,6 +45,8 @@ async fn cut_off() -> Result<f64> {
     });
     let cut = async {
         drop(accepted.await);
+        // It has the job's blobs.
+        sleep(Duration::from_millis(500)).await;
         relay.cut(CUT).await;
         Instant::now()
     };

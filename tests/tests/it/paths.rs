@@ -35,6 +35,8 @@ async fn cut_off(duration: Duration) -> (Duration, Vec<NodeEvent>) {
     let (dispatched, accepted) = oneshot::channel();
     let cut = async {
         accepted.await.expect("a node takes it");
+        // It has the job's blobs.
+        sleep(Duration::from_millis(500)).await;
         relay.cut(duration).await;
         Instant::now()
     };
