@@ -27,7 +27,8 @@ impl<'a> Quiet<'a> {
 
     /// After a while, how long the silence is.
     pub async fn look(&mut self) -> Duration {
-        sleep(if self.since.elapsed() < SILENCE { SETTLED } else { SILENT }).await;
+        let left = SILENCE.saturating_sub(self.since.elapsed());
+        sleep(left.clamp(SILENT, SETTLED)).await;
         let datagrams = self.connection.stats().udp_rx.datagrams;
         if datagrams != self.datagrams {
             (self.datagrams, self.since) = (datagrams, Instant::now());
