@@ -16,7 +16,7 @@ use depx_transport::{
     read_bytes, read_frame, signer, write_frame,
 };
 use offers::Offers;
-use quinn::{ConnectionError, Endpoint, ReadError, VarInt, WriteError};
+use quinn::{ConnectionError, Endpoint, VarInt};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -288,13 +288,11 @@ impl Session {
 impl ClientError {
     /// Whether the job can be followed over another connection.
     fn is_loss(&self) -> bool {
-        matches!(
-            self,
-            Self::Connection(_)
-                | Self::Frame(
-                    FrameError::Read(ReadError::ConnectionLost(_)) | FrameError::Write(WriteError::ConnectionLost(_))
-                )
-        )
+        match self {
+            Self::Connection(_) => true,
+            Self::Frame(error) => error.is_loss(),
+            _ => false,
+        }
     }
 }
 

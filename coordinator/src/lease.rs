@@ -10,7 +10,7 @@ use depx_protocol::{
     Address, Assignment, BundleError, Hash, JobOutput, LeaseId, OutputError, SignedAssignment, SignedJobSpec, VERSION,
 };
 use depx_transport::{FrameError, bounded, random, read_bytes, read_frame, unix_ms, write_frame};
-use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use quinn::{ConnectionError, RecvStream, SendStream, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -57,13 +57,11 @@ pub(crate) enum LeaseError {
 impl LeaseError {
     /// Whether the lease can go on over another connection.
     fn is_loss(&self) -> bool {
-        matches!(
-            self,
-            Self::Connection(_)
-                | Self::Frame(
-                    FrameError::Read(ReadError::ConnectionLost(_)) | FrameError::Write(WriteError::ConnectionLost(_))
-                )
-        )
+        match self {
+            Self::Connection(_) => true,
+            Self::Frame(error) => error.is_loss(),
+            _ => false,
+        }
     }
 }
 

@@ -211,9 +211,7 @@ async fn tell(
         Ok(false) | Err(FrameError::Read(ReadError::Reset(_)) | FrameError::Write(WriteError::Stopped(_))) => {
             Err(Abandoned::Cancelled)
         }
-        Err(FrameError::Read(ReadError::ConnectionLost(_)) | FrameError::Write(WriteError::ConnectionLost(_))) => {
-            Err(Abandoned::Lost)
-        }
+        Err(error) if error.is_loss() => Err(Abandoned::Lost),
         Err(error) => Err(error.into()),
     }
 }

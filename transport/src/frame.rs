@@ -32,6 +32,13 @@ pub enum FrameError {
     Write(#[from] WriteError),
 }
 
+impl FrameError {
+    /// Whether the connection is gone, so that the conversation can go on over another one.
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Read(ReadError::ConnectionLost(_)) | Self::Write(WriteError::ConnectionLost(_)))
+    }
+}
+
 impl From<ReadExactError> for FrameError {
     fn from(error: ReadExactError) -> Self {
         match error {
